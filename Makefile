@@ -1,0 +1,42 @@
+# The set-up is in the targets: `make all` and `make test` need nothing but Python 3.11 and make.
+PYTHON ?= python3
+CORES ?= 4
+PORT ?= 5000
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: all test check ui clean help
+
+all: $(INSTALLED) ## Install what is missing and make every figure and table (tier: laptop)
+	$(BIN)/snakemake --cores $(CORES) all
+
+test: $(INSTALLED) check ## Install what is missing and run every test
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## Check style, format and the workflow's structure
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint
+
+ui: $(INSTALLED) ## Show the runs in MLflow on http://127.0.0.1:5000 (PORT=... for another port)
+	$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///results/mlflow.db
+
+clean: ## Remove the environment; results stay
+	rm -rf $(VENV)
+
+help: ## Show this help
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+
+# An environment without the mark was left half-made, and is made anew.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than Python 3.11; name a newer one, as in: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ echo "error: $(PYTHON) cannot make environments; install its venv module (on Debian: apt install python3-venv)"; exit 1; }
+	test -f $@ || $(PYTHON) -m venv --clear $(VENV)
+	rm -f $@
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip check --disable-pip-version-check
+	touch $@

@@ -1,0 +1,12 @@
+from dgmpipe.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    import numpy as np
+
+    from dgmpipe.figures.figure_02 import figure_02
+    from dgmpipe.figures.style import save_figure
+
+    arrays = dict(np.load(snakemake.input[0]))
+    save_figure(
+        figure_02(arrays["latent"], arrays["samples"]), snakemake.output.png, snakemake.output.pdf
+    )

@@ -1,0 +1,12 @@
+from dgmpipe.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    import numpy as np
+
+    from dgmpipe.figures.figure_03 import figure_03
+    from dgmpipe.figures.style import save_figure
+
+    arrays = dict(np.load(snakemake.input[0]))
+    save_figure(
+        figure_03(arrays["latent"], arrays["images"]), snakemake.output.png, snakemake.output.pdf
+    )

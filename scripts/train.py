@@ -1,0 +1,36 @@
+from dgmpipe.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from pathlib import Path
+
+    import torch
+
+    from dgmpipe.provenance import config_digest
+    from dgmpipe.tracking import RunLogger
+    from dgmpipe.training.run import train_model
+
+    torch.set_num_threads(snakemake.threads)
+    config, model, seed = snakemake.config, snakemake.wildcards.model, int(snakemake.wildcards.seed)
+    dataset = config["data"]["images" if snakemake.input else "moons"]
+    logger = RunLogger(
+        tier=config["tier"],
+        model=model,
+        seed=seed,
+        config=snakemake.params.config,
+        data=(dataset.get("name", "moons"), config_digest(dataset)),
+        key=snakemake.params.key,
+        invocation=Path("results", config["tier"], "invocation.json"),
+    )
+    with logger:
+        train_model(
+            model,
+            snakemake.params.config,
+            seed=seed,
+            device=config["device"],
+            images=Path("results/data", config["data"]["images"]["name"]),
+            moons_noise=config["data"]["moons"]["noise"],
+            folder=Path(snakemake.output.weights).parent,
+            checkpoints=snakemake.params.checkpoints,
+            on_evaluation=logger.log_row,
+        )
+        logger.log_files(snakemake.output)

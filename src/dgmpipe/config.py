@@ -1,0 +1,88 @@
+"""The config, checked against its schema before any job starts."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from dgmpipe.errors import UserError
+
+__all__ = ["check_config"]
+
+# What JSON Schema calls the types of YAML's values.
+_TYPE_NAMES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "array": "a list",
+    "object": "a block of keys",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def check_config(config: Mapping[str, Any], schema: str | Path) -> None:
+    """Check a config, as parsed from YAML, against a schema file.
+
+    Raises:
+        UserError: If a key is unknown or missing or a value is not allowed; the message names the
+            key by its path from the top, the value, and what is allowed.
+    """
+    rules = yaml.safe_load(Path(schema).read_text())
+    error = best_match(Draft202012Validator(rules).iter_errors(config))
+    if error is not None:
+        raise UserError(f"config: {_explain(error)}; see config/README.md")
+
+
+def _explain(error: ValidationError) -> str:
+    """Say in one sentence what a validation error means for whoever wrote the config."""
+    where = ".".join(str(part) for part in error.absolute_path) or "the top level"
+    value, allowed = error.instance, error.validator_value
+    match error.validator:
+        case "additionalProperties":
+            known = list(error.schema["properties"])
+            unknown = sorted(str(key) for key in value if key not in known)[0]
+            close = difflib.get_close_matches(unknown, known, n=1)
+            hint = f" (did you mean '{close[0]}'?)" if close else ""
+            return (
+                f"unknown key '{unknown}' at {where}{hint}; the allowed keys are {', '.join(known)}"
+            )
+        case "required":
+            missing = next(key for key in allowed if key not in value)
+            return f"key '{missing}' is missing at {where}"
+        case "type":
+            names = [allowed] if isinstance(allowed, str) else allowed
+            expected = " or ".join(_TYPE_NAMES[name] for name in names)
+            return f"{where} must be {expected}, not {value!r}{_number_hint(value)}"
+        case "enum" | "const":
+            choices = allowed if isinstance(allowed, list) else [allowed]
+            return f"{where} must be one of {', '.join(map(str, choices))}, not {value!r}"
+        case "minimum":
+            return f"{where} must be at least {allowed}, not {value}"
+        case "maximum":
+            return f"{where} must be at most {allowed}, not {value}"
+        case "exclusiveMinimum":
+            return f"{where} must be greater than {allowed}, not {value}"
+        case "exclusiveMaximum":
+            return f"{where} must be less than {allowed}, not {value}"
+        case "uniqueItems":
+            twice = next(item for k, item in enumerate(value) if item in value[:k])
+            return f"{where} lists {twice} twice"
+        case "minItems" | "minProperties":
+            return f"{where} must have at least {allowed} of them, not {len(value)}"
+        case "pattern":
+            expected = error.schema.get("description", f"text that matches {allowed}")
+            return f"{where} is {value!r} and should be {expected}"
+    return f"{where}: {error.message}"
+
+
+def _number_hint(value: Any) -> str:
+    """YAML reads 1e-3 as text: a number needs a dot before its exponent."""
+    try:
+        return f" (YAML wants a dot before the exponent: write {float(value)!r})"
+    except (TypeError, ValueError):
+        return ""

@@ -1,0 +1,108 @@
+"""Endless streams of training batches whose position can be saved and restored."""
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from dgmpipe.data.moons import sample_moons
+
+__all__ = ["Batches", "ImageBatches", "MoonsBatches", "to_float"]
+
+
+def to_float(images: Tensor) -> Tensor:
+    """Return images (N, 28, 28) of bytes as floats in [0, 1], shape (N, 1, 28, 28)."""
+    return images.unsqueeze(1).float().div_(255)
+
+
+class Batches(ABC):
+    """An iterator without an end; `next(batches)` is a batch on the training's device."""
+
+    def __iter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __next__(self) -> Tensor: ...
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position in the stream."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a position that `state_dict` returned."""
+
+
+class ImageBatches(Batches):
+    """Full batches of images, reshuffled every epoch; what does not fill a batch is left out.
+
+    The images stay bytes, and become floats in [0, 1] on their device, batch by batch.
+
+    Args:
+        images: Bytes (N, 28, 28) on the training's device.
+        batch_size: Images in a batch, at most N.
+        shuffle: Random stream of the permutations, on the CPU.
+
+    Raises:
+        ValueError: If there are fewer images than a batch holds.
+    """
+
+    def __init__(self, images: Tensor, batch_size: int, shuffle: torch.Generator) -> None:
+        if not 1 <= batch_size <= len(images):
+            raise ValueError(
+                f"batch_size must be between 1 and the {len(images)} images, not {batch_size}"
+            )
+        self._images = images
+        self._batch_size = batch_size
+        self._shuffle = shuffle
+        self._start_epoch()
+
+    def _start_epoch(self) -> None:
+        self._epoch_state = self._shuffle.get_state()
+        order = torch.randperm(len(self._images), generator=self._shuffle)
+        self._order = order.to(self._images.device)
+        self._position = 0
+
+    def __next__(self) -> Tensor:
+        if self._position + self._batch_size > len(self._images):
+            self._start_epoch()
+        chosen = self._order[self._position : self._position + self._batch_size]
+        self._position += self._batch_size
+        return to_float(self._images[chosen])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch_state": self._epoch_state, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._shuffle.set_state(state["epoch_state"])
+        self._start_epoch()
+        self._position = state["position"]
+
+
+class MoonsBatches(Batches):
+    """Fresh points of the moons in every batch, shape (batch_size, 2).
+
+    Args:
+        noise: Standard deviation of the noise around the half circles.
+        batch_size: Points in a batch.
+        stream: Random stream of the points, on the CPU.
+        device: Where the batches go.
+    """
+
+    def __init__(
+        self, noise: float, batch_size: int, stream: torch.Generator, device: torch.device
+    ) -> None:
+        self._noise = noise
+        self._batch_size = batch_size
+        self._stream = stream
+        self._device = device
+
+    def __next__(self) -> Tensor:
+        return sample_moons(self._batch_size, self._noise, self._stream).to(self._device)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"stream": self._stream.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._stream.set_state(state["stream"])

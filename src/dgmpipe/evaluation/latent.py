@@ -1,0 +1,103 @@
+"""How the encoder fills the latent space, Figure 8."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dgmpipe.models.vae import VAE
+
+__all__ = ["LatentStructure", "aggregate_posterior", "latent_structure"]
+
+
+@dataclass(frozen=True)
+class LatentStructure:
+    """What Figure 8 shows of the latent plane.
+
+    Attributes:
+        means: Mean of each image's approximate posterior, shape (N, 2).
+        samples: Draws from each approximate posterior, shape (N, S, 2).
+        points: Points of high prior and low aggregate posterior, by increasing z₁, shape (P, 2).
+        point_images: What the generator makes of them, shape (P, 28, 28).
+    """
+
+    means: Tensor
+    samples: Tensor
+    points: Tensor
+    point_images: Tensor
+
+
+def aggregate_posterior(mean: Tensor, log_variance: Tensor, z: Tensor) -> Tensor:
+    """Return the density of the mean of all approximate posteriors, (1/N) Σᵢ e(z|xᵢ), at `z`.
+
+    Args:
+        mean: Means of the N Gaussians of eq. (24), shape (N, q).
+        log_variance: Their log variances, shape (N, q).
+        z: Latent points, shape (M, q).
+
+    Returns:
+        Densities, shape (M,).
+    """
+    precision = torch.exp(-log_variance)
+    log_scale = 0.5 * (log_variance + math.log(2 * math.pi)).sum(1)
+    densities = []
+    for some in z.split(1024):
+        squares = torch.zeros(len(some), len(mean)).to(mean)
+        for axis in range(mean.shape[1]):
+            distance = some[:, axis, None] - mean[:, axis]
+            squares += distance.square_().mul_(precision[:, axis])
+        densities.append(torch.exp(-0.5 * squares - log_scale).mean(1))
+    return torch.cat(densities)
+
+
+@torch.no_grad()
+def latent_structure(
+    vae: VAE,
+    images: Tensor,
+    *,
+    samples_per_image: int,
+    limit: float,
+    resolution: int,
+    num_candidates: int,
+    num_points: int,
+    noise: torch.Generator,
+) -> LatentStructure:
+    """Embed images and find where the generator is asked for what it was not trained on.
+
+    Of the points of a grid on [−limit, limit]², the candidates are those at which the prior
+    density exceeds the aggregate posterior's most; `num_points` of them are drawn at random. The
+    paper estimates the aggregate posterior by a histogram of samples; here it is exact.
+
+    Args:
+        vae: Trained, in evaluation mode, with a two-dimensional latent space.
+        images: Intensities in [0, 1], shape (N, 1, 28, 28).
+        samples_per_image: Draws S from each approximate posterior.
+        limit: Half the side of the square.
+        resolution: Grid points along each axis.
+        num_candidates: How many grid points are candidates.
+        num_points: How many of these are shown.
+        noise: Random stream, on the CPU.
+
+    Raises:
+        ValueError: If there are fewer candidates than points, or fewer grid points than candidates.
+    """
+    if not num_points <= num_candidates <= resolution**2:
+        raise ValueError(
+            f"num_points ({num_points}) must not exceed num_candidates ({num_candidates}),"
+            f" nor these the {resolution**2} grid points"
+        )
+    encoded = [vae.encoder(x) for x in images.split(500)]
+    mean, log_variance = (torch.cat(parts) for parts in zip(*encoded, strict=True))
+    epsilon = torch.randn(len(mean), samples_per_image, 2, generator=noise).to(mean)
+    samples = mean[:, None] + torch.exp(log_variance / 2)[:, None] * epsilon
+
+    axis = torch.linspace(-limit, limit, resolution).to(mean)
+    grid = torch.cartesian_prod(axis, axis)
+    prior = torch.exp(-0.5 * grid.square().sum(1)) / (2 * math.pi)
+    excess = prior - aggregate_posterior(mean, log_variance, grid)
+    candidates = grid[excess.topk(num_candidates).indices]
+    drawn = torch.randperm(num_candidates, generator=noise)[:num_points].to(candidates.device)
+    points = candidates[drawn]
+    points = points[points[:, 0].argsort()]
+    return LatentStructure(mean, samples, points, vae.generator(points)[:, 0])

@@ -1,0 +1,46 @@
+"""The frame of every job of the workflow."""
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+
+from dgmpipe.errors import Interrupted, UserError
+
+__all__ = ["job"]
+
+# What the machine refuses is for its user to mend, as a wrong config is.
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
+
+
+@contextlib.contextmanager
+def job(log: str, threads: int) -> Iterator[None]:
+    """Run a job's work with its output in its log and its number of threads.
+
+    A `UserError` ends the job with its sentence and no traceback. After SIGTERM, which a cluster
+    sends before it takes a node back, a training writes a checkpoint and the job ends.
+
+    Args:
+        log: File that takes everything that the job prints, also what compiled code prints.
+        threads: How many threads the numerical libraries may use.
+    """
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    with open(log, "w") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    try:
+        yield
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except Interrupted as interruption:
+        print(interruption, file=sys.stderr)
+        sys.exit(_TERMINATED)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        print(f"error: {error.strerror}: {error.filename or 'while writing'}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,7 @@
+"""The paper's models."""
+
+from dgmpipe.models.generator import Generator
+from dgmpipe.models.storage import load_model
+from dgmpipe.models.vae import VAE, Encoder
+
+__all__ = ["VAE", "Encoder", "Generator", "load_model"]

@@ -1,0 +1,169 @@
+"""The one training loop of every model."""
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dgmpipe.data.batches import Batches
+from dgmpipe.errors import Interrupted, UserError
+from dgmpipe.progress import Progress
+from dgmpipe.streams import random_stream
+from dgmpipe.training.checkpoint import Checkpoints
+from dgmpipe.training.task import Task
+
+__all__ = ["Row", "train"]
+
+# Losses stay on the device between two looks at them: on a GPU every look waits for the device.
+_LOOK_EVERY = 25
+
+Row = dict[str, float]
+
+
+def train(
+    task: Task,
+    batches: Batches,
+    held_out: Tensor,
+    *,
+    name: str,
+    steps: int,
+    seed: int,
+    evaluate_every: int,
+    checkpoint_every: int,
+    checkpoints: Checkpoints,
+    on_evaluation: Callable[[Row], None] = lambda row: None,
+) -> list[Row]:
+    """Train a task's model and return its history.
+
+    The same task, data, seed and step counts give the same weights and history to the byte,
+    also when the training was stopped and continued from its checkpoints in between.
+
+    Args:
+        task: The model with its objective and optimisers.
+        batches: Stream of training batches, whose position is part of a checkpoint.
+        held_out: Data for the evaluations, in the form that the task's `evaluate` expects.
+        name: What to call the training in messages, such as "vae, seed 0".
+        steps: Number of training steps.
+        seed: Seeds the noise of the training and of the evaluations.
+        evaluate_every: Steps between two evaluations; there is one before the first step and
+            one after the last.
+        checkpoint_every: Steps between two checkpoints.
+        checkpoints: Where they are kept. If one is there, the training continues from it.
+        on_evaluation: Called with each new row of the history.
+
+    Returns:
+        A row an evaluation: `step`, the mean of each loss since the row before (absent in the
+        first), and what the task's evaluation returns.
+
+    Raises:
+        UserError: If a loss is not finite; the checkpoints stay.
+        Interrupted: After SIGTERM, once a checkpoint is written.
+    """
+    noise = random_stream(seed, "noise")
+    history: list[Row] = []
+    sums: dict[str, float] = {}
+    count = 0  # steps in `sums`
+    step = 0
+
+    state = checkpoints.load_latest()
+    if state is not None:
+        task.model.load_state_dict(state["model"])
+        for key, optimizer in task.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][key])
+        batches.load_state_dict(state["batches"])
+        noise.set_state(state["noise"])
+        history, sums, count, step = (state[k] for k in ("history", "sums", "count", "step"))
+        print(f"{name}: continuing after step {step:,} of {steps:,}", flush=True)
+
+    def save_checkpoint() -> None:
+        checkpoints.save(
+            step,
+            {
+                "model": task.model.state_dict(),
+                "optimizers": {k: o.state_dict() for k, o in task.optimizers.items()},
+                "batches": batches.state_dict(),
+                "noise": noise.get_state(),
+                "history": history,
+                "sums": sums,
+                "count": count,
+                "step": step,
+            },
+        )
+
+    def add_row() -> None:
+        task.model.eval()
+        with torch.no_grad():
+            merit = task.evaluate(held_out, random_stream(seed, "evaluation"))
+        task.model.train()
+        _require_finite(merit, name, step, checkpoints)
+        means = {key: total / count for key, total in sums.items()}
+        history.append({"step": step, **means, **merit})
+        on_evaluation(history[-1])
+
+    progress = Progress(name, steps, initial=step)
+    unread: list[dict[str, Tensor]] = []
+    task.model.train()
+    with _sigterm_flag() as asked_to_stop:
+        if not history:
+            add_row()
+        while step < steps:
+            unread.append(task.step(batches, noise))
+            step += 1
+            evaluates = step % evaluate_every == 0 or step == steps
+            saves = step % checkpoint_every == 0 and step < steps
+            stops = asked_to_stop.is_set()
+            if evaluates or saves or stops or len(unread) == _LOOK_EVERY:
+                for at, losses in enumerate(_to_floats(unread), start=step - len(unread) + 1):
+                    _require_finite(losses, name, at, checkpoints)
+                    count += 1
+                    # One by one, so that the sum does not depend on where the loop looked.
+                    for key, value in losses.items():
+                        sums[key] = sums.get(key, 0.0) + value
+                unread.clear()
+                progress.advance({key: total / count for key, total in sums.items()}, step)
+            if evaluates:
+                add_row()
+                sums, count = {}, 0
+            if saves or stops:
+                save_checkpoint()
+            if stops:
+                raise Interrupted(f"{name}: stopped after step {step:,}; a checkpoint is written")
+    progress.close()
+    task.model.eval()
+    return history
+
+
+def _to_floats(unread: list[dict[str, Tensor]]) -> Iterator[dict[str, float]]:
+    """Read the losses of several steps with one transfer from the device."""
+    keys = list(unread[0])
+    table = torch.stack([torch.stack([losses[key] for key in keys]) for losses in unread])
+    for values in table.tolist():
+        yield dict(zip(keys, values, strict=True))
+
+
+def _require_finite(values: Row, name: str, step: int, checkpoints: Checkpoints) -> None:
+    if all(math.isfinite(value) for value in values.values()):
+        return
+    shown = ", ".join(f"{key} is {value}" for key, value in values.items())
+    kept = checkpoints.latest_path()
+    rest = f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet"
+    raise UserError(f"{name}: {shown} at step {step:,}; lower its learning rate ({rest})")
+
+
+@contextmanager
+def _sigterm_flag() -> Iterator[threading.Event]:
+    """Turn SIGTERM into a flag, where Python allows it: in the main thread."""
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    before: Any = signal.signal(signal.SIGTERM, lambda *_: flag.set())
+    try:
+        yield flag
+    finally:
+        signal.signal(signal.SIGTERM, before)

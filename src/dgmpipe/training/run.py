@@ -1,0 +1,109 @@
+"""From a block of the config to a trained model's files."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dgmpipe.data.batches import Batches, ImageBatches, MoonsBatches, to_float
+from dgmpipe.data.mnist import load_mnist
+from dgmpipe.data.moons import sample_moons
+from dgmpipe.devices import choose_device
+from dgmpipe.files import replacing, write_json
+from dgmpipe.models.catalog import MODELS
+from dgmpipe.models.registry import task_class
+from dgmpipe.models.storage import save_weights
+from dgmpipe.streams import random_stream, stream_seed
+from dgmpipe.training.checkpoint import Checkpoints
+from dgmpipe.training.loop import Row, train
+
+__all__ = ["train_model"]
+
+
+def train_model(
+    model: str,
+    config: Mapping[str, Any],
+    *,
+    seed: int,
+    device: str,
+    images: str | Path,
+    moons_noise: float,
+    folder: str | Path,
+    checkpoints: str | Path,
+    on_evaluation: Callable[[Row], None] = lambda row: None,
+) -> None:
+    """Train a model and write `model.safetensors`, `history.csv` and `summary.json`.
+
+    Args:
+        model: Name of the model in the config.
+        config: The model's block of the config.
+        seed: Seeds initial weights, batches and noise, each with a stream of its own.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        images: Folder of the IDX files; read if the model trains on images.
+        moons_noise: Noise of the moons; used if the model trains on moons.
+        folder: Where the three files go.
+        checkpoints: Where checkpoints are kept until the result stands.
+        on_evaluation: Called with each new row of the history.
+
+    Raises:
+        UserError: If data are missing, the device is not there, or a loss is not finite.
+    """
+    target = choose_device(device)
+    task_type = task_class(model)
+    with torch.random.fork_rng():
+        torch.manual_seed(stream_seed(seed, "initial weights"))
+        network = task_type.build(config)
+    task = task_type(network.to(target), config)
+    batches, held_out = _data(MODELS[model].dataset, config, seed, target, images, moons_noise)
+    kept = Checkpoints(checkpoints)
+    print(f"training {model}, seed {seed}, on {target}", flush=True)
+
+    history = train(
+        task,
+        batches,
+        held_out,
+        name=f"{model}, seed {seed}",
+        steps=config["steps"],
+        seed=seed,
+        evaluate_every=config["evaluate_every"],
+        checkpoint_every=config["checkpoint_every"],
+        checkpoints=kept,
+        on_evaluation=on_evaluation,
+    )
+
+    folder = Path(folder)
+    save_weights(task.model, folder / "model.safetensors")
+    with replacing(folder / "history.csv") as temporary:
+        pd.DataFrame(history).to_csv(temporary, index=False)
+    summary = {
+        "model": model,
+        "seed": seed,
+        "hyperparameters": dict(config),
+        "parameters": sum(p.numel() for p in task.model.parameters()),
+        "final": history[-1],
+    }
+    write_json(summary, folder / "summary.json")
+    kept.remove()
+
+
+def _data(
+    dataset: str,
+    config: Mapping[str, Any],
+    seed: int,
+    device: torch.device,
+    images: str | Path,
+    moons_noise: float,
+) -> tuple[Batches, Tensor]:
+    """Return the training batches and the held-out data of the evaluations."""
+    stream = random_stream(seed, "batches")
+    size, held_out_size = config["batch_size"], config["held_out_size"]
+    if dataset == "moons":
+        held_out = sample_moons(held_out_size, moons_noise, random_stream(seed, "held out"))
+        return MoonsBatches(moons_noise, size, stream, device), held_out.to(device)
+    training, _ = load_mnist(images, "train")
+    test, _ = load_mnist(images, "t10k")
+    held_out = to_float(test[:held_out_size].to(device))
+    return ImageBatches(training.to(device), size, stream), held_out

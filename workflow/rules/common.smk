@@ -1,0 +1,97 @@
+import json
+import subprocess
+import sys
+
+from dgmpipe.config import check_config
+from dgmpipe.errors import UserError
+from dgmpipe.models.catalog import MODELS
+from dgmpipe.provenance import config_digest, source_digest
+from snakemake.exceptions import WorkflowError
+
+try:
+    check_config(config, workflow.source_path("../schemas/config.schema.yaml"))
+except UserError as error:
+    raise WorkflowError(str(error))
+
+RESULTS = f"results/{config['tier']}"
+IMAGES = f"results/data/{config['data']['images']['name']}"
+SCRIPTS = Path(workflow.basedir).parent / "scripts"
+
+
+pathvars:
+    results=RESULTS,
+    images=IMAGES,
+    logs=f"{RESULTS}/logs",
+    benchmarks=f"{RESULTS}/benchmarks",
+
+
+wildcard_constraints:
+    model="|".join(config["models"]),
+    seed="|".join(map(str, config["seeds"])),
+
+
+def code(script, *modules):
+    """Digest of a script and of every module that it and the named modules import.
+
+    As a param of a rule it reruns the rule when one of these files changes, and only then.
+    """
+    return source_digest(SCRIPTS / script, *modules)
+
+
+def training_code(wildcards):
+    return code("train.py", MODELS[wildcards.model].module)
+
+
+def training_key(wildcards):
+    """Name of the folder of checkpoints that this config, seed and code may continue."""
+    parts = [
+        config["models"][wildcards.model],
+        config["data"],
+        training_code(wildcards),
+    ]
+    return config_digest([*parts, wildcards.seed])
+
+
+def training_checkpoints(wildcards):
+    return f"{RESULTS}/checkpoints/{wildcards.model}/seed_{wildcards.seed}/{training_key(wildcards)}"
+
+
+def training_data(wildcards):
+    """The files that a model is trained on; moons are drawn anew in every batch."""
+    return (
+        rules.fetch_images.output if MODELS[wildcards.model].dataset == "images" else []
+    )
+
+
+# Models that make images, in the order of the figures; the first seed is the one that is drawn.
+IMAGE_MODELS = [
+    model for model in config["models"] if MODELS[model].dataset == "images"
+]
+SHOWN_SEED = config["seeds"][0]
+
+
+def figures():
+    """Every figure that the models of the config allow."""
+    names = ["figure_02_moons", "figure_03_mnist"]
+    if "vae" in config["models"]:
+        names += ["figure_07_posterior", "figure_08_latent"]
+    if IMAGE_MODELS:
+        names += ["figure_09_samples", "figure_10_interpolation"]
+    return collect(
+        "<results>/figures/{name}.{format}", name=names, format=["png", "pdf"]
+    )
+
+
+def tables():
+    """Every table that the models of the config allow."""
+    return ["<results>/tables/vae_evidence.csv"] if "vae" in config["models"] else []
+
+
+def track(event):
+    """Tell MLflow that an invocation starts or ends; whatever happens there stops nothing."""
+    subprocess.run(
+        [sys.executable, "-m", "dgmpipe.tracking", event, "--results", RESULTS],
+        input=json.dumps(config),
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,156 @@
+localrules:
+    figure_02,
+    figure_03,
+    figure_07,
+    figure_08,
+    figure_09,
+    figure_10,
+
+
+rule figure_02:
+    input:
+        "<results>/data/moons.npz",
+    output:
+        png=report(
+            "<results>/figures/figure_02_moons.png",
+            category="Data",
+            caption="../report/figure_02.rst",
+            labels={"figure": "2: two moons"},
+        ),
+        pdf="<results>/figures/figure_02_moons.pdf",
+    log:
+        "<logs>/figure_02.log",
+    benchmark:
+        "<benchmarks>/figure_02.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        code=code("figure_02.py"),
+    script:
+        "../../scripts/figure_02.py"
+
+
+rule figure_03:
+    input:
+        "<results>/data/images.npz",
+    output:
+        png=report(
+            "<results>/figures/figure_03_mnist.png",
+            category="Data",
+            caption="../report/figure_03.rst",
+            labels={"figure": "3: MNIST"},
+        ),
+        pdf="<results>/figures/figure_03_mnist.pdf",
+    log:
+        "<logs>/figure_03.log",
+    benchmark:
+        "<benchmarks>/figure_03.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        code=code("figure_03.py"),
+    script:
+        "../../scripts/figure_03.py"
+
+
+rule figure_07:
+    input:
+        f"<results>/evaluation/vae/seed_{SHOWN_SEED}/posterior.npz",
+    output:
+        png=report(
+            "<results>/figures/figure_07_posterior.png",
+            category="Variational autoencoder",
+            caption="../report/figure_07.rst",
+            labels={"figure": "7: posteriors"},
+        ),
+        pdf="<results>/figures/figure_07_posterior.pdf",
+    log:
+        "<logs>/figure_07.log",
+    benchmark:
+        "<benchmarks>/figure_07.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        code=code("figure_07.py"),
+    script:
+        "../../scripts/figure_07.py"
+
+
+rule figure_08:
+    input:
+        f"<results>/evaluation/vae/seed_{SHOWN_SEED}/latent.npz",
+    output:
+        png=report(
+            "<results>/figures/figure_08_latent.png",
+            category="Variational autoencoder",
+            caption="../report/figure_08.rst",
+            labels={"figure": "8: latent space"},
+        ),
+        pdf="<results>/figures/figure_08_latent.pdf",
+    log:
+        "<logs>/figure_08.log",
+    benchmark:
+        "<benchmarks>/figure_08.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        code=code("figure_08.py"),
+    script:
+        "../../scripts/figure_08.py"
+
+
+rule figure_09:
+    input:
+        images="<results>/data/images.npz",
+        samples=collect(
+            "<results>/evaluation/{model}/seed_{seed}/samples.npz",
+            model=IMAGE_MODELS,
+            seed=SHOWN_SEED,
+        ),
+    output:
+        png=report(
+            "<results>/figures/figure_09_samples.png",
+            category="Comparison",
+            caption="../report/figure_09.rst",
+            labels={"figure": "9: samples"},
+        ),
+        pdf="<results>/figures/figure_09_samples.pdf",
+    log:
+        "<logs>/figure_09.log",
+    benchmark:
+        "<benchmarks>/figure_09.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        titles=[MODELS[model].title for model in IMAGE_MODELS],
+        code=code("figure_09.py"),
+    script:
+        "../../scripts/figure_09.py"
+
+
+rule figure_10:
+    input:
+        collect(
+            "<results>/evaluation/{model}/seed_{seed}/samples.npz",
+            model=IMAGE_MODELS,
+            seed=SHOWN_SEED,
+        ),
+    output:
+        png=report(
+            "<results>/figures/figure_10_interpolation.png",
+            category="Comparison",
+            caption="../report/figure_10.rst",
+            labels={"figure": "10: interpolation"},
+        ),
+        pdf="<results>/figures/figure_10_interpolation.pdf",
+    log:
+        "<logs>/figure_10.log",
+    benchmark:
+        "<benchmarks>/figure_10.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        titles=[MODELS[model].title for model in IMAGE_MODELS],
+        code=code("figure_10.py"),
+    script:
+        "../../scripts/figure_10.py"

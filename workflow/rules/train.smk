@@ -1,0 +1,26 @@
+rule train:
+    input:
+        training_data,
+    output:
+        weights="<results>/models/{model}/seed_{seed}/model.safetensors",
+        history="<results>/models/{model}/seed_{seed}/history.csv",
+        summary="<results>/models/{model}/seed_{seed}/summary.json",
+    log:
+        "<logs>/train/{model}_seed_{seed}.log",
+    benchmark:
+        "<benchmarks>/train/{model}_seed_{seed}.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+        gpu=1,
+    params:
+        config=lambda wildcards: config["models"][wildcards.model],
+        data=config["data"]["moons"]["noise"],
+        code=training_code,
+        key=training_key,
+        checkpoints=training_checkpoints,
+    script:
+        "../../scripts/train.py"
