@@ -42,14 +42,23 @@ def training_code(wildcards):
     return code("train.py", MODELS[wildcards.model].module)
 
 
+def training_dataset(wildcards):
+    """What tells a model's training data apart, wherever its files come from."""
+    if MODELS[wildcards.model].dataset == "images":
+        return config["data"]["images"]["md5"]
+    return config["data"]["moons"]["noise"]
+
+
 def training_key(wildcards):
     """Name of the folder of checkpoints that this config, seed and code may continue."""
-    parts = [
-        config["models"][wildcards.model],
-        config["data"],
-        training_code(wildcards),
-    ]
-    return config_digest([*parts, wildcards.seed])
+    return config_digest(
+        [
+            config["models"][wildcards.model],
+            training_dataset(wildcards),
+            training_code(wildcards),
+            wildcards.seed,
+        ]
+    )
 
 
 def training_checkpoints(wildcards):
@@ -63,16 +72,22 @@ def training_data(wildcards):
     )
 
 
-# Models that make images, in the order of the figures; the first seed is the one that is drawn.
 IMAGE_MODELS = [
     model for model in config["models"] if MODELS[model].dataset == "images"
 ]
+FLOWS = [model for model in config["models"] if MODELS[model].dataset == "moons"]
+
+# The seed that figures are drawn from; tables have all of them.
 SHOWN_SEED = config["seeds"][0]
 
 
 def figures():
     """Every figure that the models of the config allow."""
-    names = ["figure_02_moons", "figure_03_mnist"]
+    names = ["figure_02_moons", "figure_03_mnist", "figure_04_objective"]
+    if "realnvp" in config["models"]:
+        names += ["figure_05_realnvp"]
+    if "otflow" in config["models"]:
+        names += ["figure_06_otflow"]
     if "vae" in config["models"]:
         names += ["figure_07_posterior", "figure_08_latent"]
     if IMAGE_MODELS:
@@ -84,7 +99,12 @@ def figures():
 
 def tables():
     """Every table that the models of the config allow."""
-    return ["<results>/tables/vae_evidence.csv"] if "vae" in config["models"] else []
+    names = ["training_times"]
+    if FLOWS:
+        names += ["flows", "otflow_inverse_error"]
+    if "vae" in config["models"]:
+        names += ["vae_evidence"]
+    return collect("<results>/tables/{name}.csv", name=names)
 
 
 def track(event):

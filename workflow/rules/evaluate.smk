@@ -87,8 +87,91 @@ rule generate_images:
         "../../scripts/generate_images.py"
 
 
+rule evaluate_flow:
+    input:
+        rules.train.output,
+    output:
+        arrays="<results>/evaluation/{model}/seed_{seed}/flow.npz",
+        numbers="<results>/evaluation/{model}/seed_{seed}/flow.json",
+    log:
+        "<logs>/evaluate_flow/{model}_seed_{seed}.log",
+    benchmark:
+        "<benchmarks>/evaluate_flow/{model}_seed_{seed}.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        noise=config["data"]["moons"]["noise"],
+        settings=config["evaluation"]["flows"],
+        code=lambda wildcards: code("evaluate_flow.py", MODELS[wildcards.model].module),
+    script:
+        "../../scripts/evaluate_flow.py"
+
+
 localrules:
+    flow_tables,
+    training_times,
     vae_evidence_table,
+
+
+rule flow_tables:
+    input:
+        summaries=collect(rules.train.output.summary, model=FLOWS, seed=config["seeds"]),
+        numbers=collect(
+            rules.evaluate_flow.output.numbers, model=FLOWS, seed=config["seeds"]
+        ),
+    output:
+        flows=report(
+            "<results>/tables/flows.csv",
+            category="Normalizing flows",
+            caption="../report/flows.rst",
+            labels={"table": "Likelihood and its distance to the truth"},
+        ),
+        inverse_errors=report(
+            "<results>/tables/otflow_inverse_error.csv",
+            category="Normalizing flows",
+            caption="../report/otflow_inverse_error.rst",
+            labels={"table": "Inverse error of OT-Flow"},
+        ),
+    log:
+        "<logs>/flow_tables.log",
+    benchmark:
+        "<benchmarks>/flow_tables.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        code=code("flow_tables.py"),
+    script:
+        "../../scripts/flow_tables.py"
+
+
+rule training_times:
+    input:
+        summaries=collect(
+            rules.train.output.summary, model=config["models"], seed=config["seeds"]
+        ),
+        benchmarks=collect(
+            rules.train.benchmark, model=config["models"], seed=config["seeds"]
+        ),
+    output:
+        report(
+            "<results>/tables/training_times.csv",
+            category="Comparison",
+            caption="../report/training_times.rst",
+            labels={"table": "Time and memory of the trainings"},
+        ),
+    log:
+        "<logs>/training_times.log",
+    benchmark:
+        "<benchmarks>/training_times.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        code=code("training_times.py"),
+    script:
+        "../../scripts/training_times.py"
 
 
 rule vae_evidence_table:

@@ -1,6 +1,9 @@
 localrules:
     figure_02,
     figure_03,
+    figure_04,
+    figure_05,
+    figure_06,
     figure_07,
     figure_08,
     figure_09,
@@ -51,6 +54,75 @@ rule figure_03:
         code=code("figure_03.py"),
     script:
         "../../scripts/figure_03.py"
+
+
+rule figure_04:
+    output:
+        png=report(
+            "<results>/figures/figure_04_objective.png",
+            category="Normalizing flows",
+            caption="../report/figure_04.rst",
+            labels={"figure": "4: objective of an affine flow"},
+        ),
+        pdf="<results>/figures/figure_04_objective.pdf",
+    log:
+        "<logs>/figure_04.log",
+    benchmark:
+        "<benchmarks>/figure_04.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        code=code("figure_04.py"),
+    script:
+        "../../scripts/figure_04.py"
+
+
+rule figure_05:
+    input:
+        f"<results>/evaluation/realnvp/seed_{SHOWN_SEED}/flow.npz",
+    output:
+        png=report(
+            "<results>/figures/figure_05_realnvp.png",
+            category="Normalizing flows",
+            caption="../report/figure_05.rst",
+            labels={"figure": "5: Real NVP"},
+        ),
+        pdf="<results>/figures/figure_05_realnvp.pdf",
+    log:
+        "<logs>/figure_05.log",
+    benchmark:
+        "<benchmarks>/figure_05.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        title=MODELS["realnvp"].title,
+        code=code("figure_flow.py"),
+    script:
+        "../../scripts/figure_flow.py"
+
+
+rule figure_06:
+    input:
+        f"<results>/evaluation/otflow/seed_{SHOWN_SEED}/flow.npz",
+    output:
+        png=report(
+            "<results>/figures/figure_06_otflow.png",
+            category="Normalizing flows",
+            caption="../report/figure_06.rst",
+            labels={"figure": "6: OT-Flow"},
+        ),
+        pdf="<results>/figures/figure_06_otflow.pdf",
+    log:
+        "<logs>/figure_06.log",
+    benchmark:
+        "<benchmarks>/figure_06.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        title=MODELS["otflow"].title,
+        code=code("figure_flow.py"),
+    script:
+        "../../scripts/figure_flow.py"
 
 
 rule figure_07:

@@ -18,7 +18,7 @@ rule train:
         gpu=1,
     params:
         config=lambda wildcards: config["models"][wildcards.model],
-        data=config["data"]["moons"]["noise"],
+        dataset=training_dataset,
         code=training_code,
         key=training_key,
         checkpoints=training_checkpoints,

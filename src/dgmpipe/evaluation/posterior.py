@@ -28,7 +28,8 @@ __all__ = [
     "posterior_grid",
 ]
 
-_POINTS_AT_ONCE = 4096
+# Few enough that the activations stay in the cache and in memory that the allocator keeps.
+_POINTS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)

@@ -15,5 +15,7 @@ class Entry(NamedTuple):
 
 
 MODELS = {
+    "realnvp": Entry("dgmpipe.models.realnvp", "RealNVPTask", "moons", "Real NVP"),
+    "otflow": Entry("dgmpipe.models.otflow", "OTFlowTask", "moons", "OT-Flow"),
     "vae": Entry("dgmpipe.models.vae", "VAETask", "images", "VAE"),
 }

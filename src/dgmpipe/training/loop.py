@@ -54,7 +54,8 @@ def train(
             one after the last.
         checkpoint_every: Steps between two checkpoints.
         checkpoints: Where they are kept. If one is there, the training continues from it.
-        on_evaluation: Called with each new row of the history.
+        on_evaluation: Called with each row of the history; after an interruption also with those
+            from before it.
 
     Returns:
         A row an evaluation: `step`, the mean of each loss since the row before (absent in the
@@ -79,6 +80,8 @@ def train(
         noise.set_state(state["noise"])
         history, sums, count, step = (state[k] for k in ("history", "sums", "count", "step"))
         print(f"{name}: continuing after step {step:,} of {steps:,}", flush=True)
+        for row in history:
+            on_evaluation(row)
 
     def save_checkpoint() -> None:
         checkpoints.save(

@@ -1,0 +1,47 @@
+"""The images of MNIST, and of whatever data set comes in the same four files."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dgmpipe.data.idx import read_idx
+from dgmpipe.errors import UserError
+
+__all__ = ["load_mnist"]
+
+SPLITS = ("train", "t10k")
+
+
+def load_mnist(folder: str | Path, split: str) -> tuple[Tensor, Tensor]:
+    """Return the images (N, 28, 28), uint8, and the labels (N,), int64, of one split.
+
+    Args:
+        folder: Holds `{split}-images-idx3-ubyte` and `{split}-labels-idx1-ubyte`.
+        split: "train" or "t10k".
+
+    Raises:
+        ValueError: If there is no such split.
+        UserError: If a file is missing or broken, or the two do not belong together.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
+    images_path = Path(folder) / f"{split}-images-idx3-ubyte"
+    labels_path = Path(folder) / f"{split}-labels-idx1-ubyte"
+    images, labels = read_idx(images_path), read_idx(labels_path)
+    if images.shape[1:] != (28, 28):
+        raise UserError(
+            f"{images_path} must hold images of 28x28 pixels, but its shape is {images.shape};"
+            " fetch the data again"
+        )
+    if labels.shape != (len(images),):
+        raise UserError(
+            f"{labels_path} must hold a label for each of the {len(images):,} images beside it,"
+            f" but its shape is {labels.shape}; fetch the data again"
+        )
+    if labels.max() > 9:
+        raise UserError(
+            f"{labels_path} must hold labels from 0 to 9, but one is {labels.max()};"
+            " fetch the data again"
+        )
+    return torch.from_numpy(images), torch.from_numpy(labels).long()

@@ -1,0 +1,121 @@
+"""Figure 8: the latent space of the variational autoencoder."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.patheffects import withStroke
+from numpy.typing import ArrayLike, NDArray
+
+from dgmpipe.figures.style import LATENT, LATENT_MARKER, check_shapes, image_grid, new_figure
+
+__all__ = ["figure_08"]
+
+# Ten classes need more colours than Okabe and Ito have: Paul Tol's muted scheme, and black.
+CLASS_COLOURS = (
+    "#332288",
+    "#88CCEE",
+    "#44AA99",
+    "#117733",
+    "#999933",
+    "#DDCC77",
+    "#CC6677",
+    "#882255",
+    "#AA4499",
+    "#000000",
+)
+SHADOW = withStroke(linewidth=1.5, foreground="#444444")
+
+
+def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
+    """Draw Figure 8: the approximate posteriors' means and samples, and images from their gaps.
+
+    The panels are the means, coloured by digit; the histogram of samples of the approximate
+    posteriors; the same with 64 points that the prior finds likely and the samples rarely visit;
+    and the images generated from those points. What lies outside `edges` is not shown.
+
+    Args:
+        latent: Arrays by name, of which others than these are ignored:
+            `means` (N, 2) of the approximate posteriors and `labels` (N,), digits 0 to 9;
+            `histogram` (B, B), counts of samples, first index z1, second z2, and its bins' `edges`
+            (B+1,), the same on both axes;
+            `points` (64, 2), sorted by z1, and the generated `point_images` (64, 28, 28) in [0, 1].
+
+    Raises:
+        ValueError: If an array is missing or has another shape.
+    """
+    check_shapes(
+        latent,
+        means="N 2",
+        labels="N",
+        histogram="B B",
+        edges="E",
+        points="64 2",
+        point_images="64 28 28",
+    )
+    arrays = {name: np.asarray(array) for name, array in latent.items()}
+    histogram, edges, points = arrays["histogram"], arrays["edges"], arrays["points"]
+    if len(edges) != len(histogram) + 1:
+        raise ValueError(f"{len(histogram)} bins need one edge more, not {len(edges)} edges")
+    with new_figure(7.0, 6.3) as figure:
+        (means, counts), (chosen, images) = figure.subplots(2, 2)
+        draw_means(means, arrays["means"], arrays["labels"])
+        means.set_title(f"(a) means of {len(arrays['means']):,} approximate posteriors")
+        mesh = draw_histogram(counts, histogram, edges)
+        # Inside the panel's own coordinates, so that the bar is as high as the square panel.
+        figure.colorbar(mesh, cax=counts.inset_axes((1.04, 0, 0.05, 1)), label="samples in a bin")
+        counts.set_title("(b) samples from them")
+        draw_histogram(chosen, histogram, edges)
+        chosen.scatter(
+            *points.T, s=14, c=LATENT, marker=LATENT_MARKER, edgecolors="white", linewidths=0.5
+        )
+        chosen.set_title("(c) 64 points that the samples miss")
+        for axes in (means, counts, chosen):
+            axes.set(xlim=edges[[0, -1]], ylim=edges[[0, -1]], aspect="equal")
+            axes.set(xlabel="$z_1$", ylabel="$z_2$")
+        image_grid(images, arrays["point_images"], 8, 8)
+        images.set_title("(d) images from these points, by $z_1$")
+    return figure
+
+
+def draw_means(axes: Axes, means: NDArray, labels: NDArray) -> None:
+    """Draw a dot for each mean, and each digit's badge where it is both frequent and pure."""
+    colours = np.array(CLASS_COLOURS)[labels]
+    axes.scatter(*means.T, s=2, c=colours, linewidths=0, rasterized=True)
+    extent = list(zip(means.min(axis=0), means.max(axis=0), strict=True))
+    edges = [np.linspace(*limits, 13) for limits in extent]
+    counts = np.stack(
+        [np.histogram2d(*means[labels == digit].T, bins=edges)[0] for digit in range(10)]
+    )
+    score = counts**2 / np.maximum(counts.sum(axis=0), 1)
+    for digit in np.unique(labels):
+        cell = np.unravel_index(score[digit].argmax(), score[digit].shape)
+        x, y = (edge[k : k + 2].mean() for edge, k in zip(edges, cell, strict=True))
+        axes.text(
+            x,
+            y,
+            str(digit),
+            fontweight="bold",
+            ha="center",
+            va="center",
+            bbox={
+                "boxstyle": "circle,pad=0.2",
+                "facecolor": "white",
+                "edgecolor": CLASS_COLOURS[digit],
+                "linewidth": 1.8,
+            },
+        )
+
+
+def draw_histogram(axes: Axes, histogram: NDArray, edges: NDArray) -> QuadMesh:
+    """Show counts, and the circles that hold 50% and 95% of the prior N(0, I)."""
+    mesh = axes.pcolormesh(edges, edges, histogram.T, rasterized=True)
+    for mass in (0.5, 0.95):
+        radius = np.sqrt(-2 * np.log(1 - mass))
+        axes.add_patch(Circle((0, 0), radius, fill=False, color="white", linestyle="--"))
+        label = f"{mass:.0%} of $N(0, I)$"
+        axes.text(0, radius + 0.05, label, color="white", ha="center", path_effects=[SHADOW])
+    return mesh

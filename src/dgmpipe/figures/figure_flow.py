@@ -1,0 +1,132 @@
+"""Figures 5 and 6: what a normalizing flow made of the moons."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from dgmpipe.figures.style import (
+    DATA,
+    DATA_MARKER,
+    LATENT,
+    LATENT_MARKER,
+    check_shapes,
+    new_figure,
+)
+
+__all__ = ["figure_flow"]
+
+LATENT_LIMIT = 3.5  # half the side of the latent histogram
+BINS = 100
+CONTOUR = 0.1  # of the true density's maximum
+NUM_SHOWN = 40  # latent points over the histogram
+TRUE_COLOUR = "#009E73"
+LATENT_TO_DATA = LinearSegmentedColormap.from_list("latent to data", [LATENT, DATA])
+
+
+def figure_flow(flow_arrays: Mapping[str, ArrayLike], *, title: str) -> Figure:
+    """Draw Figure 5 or 6: data, learned density, hidden states and latent points of a flow.
+
+    Latent points are red dots, data and samples blue squares. The learned density lies under the
+    generated samples and a contour of the true density, at a tenth of its maximum. The histogram
+    shows [−3.5, 3.5]² and its label says how many points lie outside.
+
+    Args:
+        flow_arrays: `batch` (B, 2), a batch of the training data;
+            `samples` (S, 2), generated;
+            `x_axis` (W,) and `y_axis` (H,), equidistant, with `log_density` and
+            `true_log_density`, each (H, W) in nats, row i at y_axis[i];
+            `hidden_states` (K, P, 2) of P latent points, from z to x;
+            `latent` (L, 2), independent data mapped to the latent space;
+            `nll`, `nll_standard_error` and `entropy`, scalars in nats.
+        title: Title of the figure, such as "Real NVP".
+
+    Raises:
+        ValueError: If an array is missing or has another shape.
+    """
+    check_shapes(
+        flow_arrays,
+        batch="B 2",
+        samples="S 2",
+        x_axis="W",
+        y_axis="H",
+        log_density="H W",
+        true_log_density="H W",
+        hidden_states="K P 2",
+        latent="L 2",
+        nll="",
+        nll_standard_error="",
+        entropy="",
+    )
+    arrays = {name: np.asarray(array) for name, array in flow_arrays.items()}
+    nll, error, entropy = (float(arrays[n]) for n in ("nll", "nll_standard_error", "entropy"))
+    with new_figure(7.2, 5.4) as figure:
+        (batch, density), (states, latent) = figure.subplots(2, 2)
+        draw_batch(batch, arrays)
+        draw_density(density, arrays)
+        draw_hidden_states(states, arrays["hidden_states"])
+        draw_latent(latent, arrays["latent"])
+        figure.suptitle(title)
+        figure.supxlabel(
+            f"held-out negative log-likelihood {nll:.4f} ± {error:.4f} nats;"
+            f" its lower bound, the entropy of the data: {entropy:.4f} nats",
+            fontsize=8,
+        )
+    return figure
+
+
+def draw_batch(axes: Axes, arrays: Mapping[str, NDArray]) -> None:
+    """Draw one batch of the training data."""
+    axes.scatter(*arrays["batch"].T, s=7, c=DATA, marker=DATA_MARKER, alpha=0.7, linewidths=0)
+    set_data_space(axes, arrays)
+    axes.set_title("a batch of the training data")
+
+
+def draw_density(axes: Axes, arrays: Mapping[str, NDArray]) -> None:
+    """Show the learned density, with generated samples and a contour of the true density."""
+    x, y = arrays["x_axis"], arrays["y_axis"]
+    shown = axes.pcolormesh(
+        x, y, np.exp(arrays["log_density"]), cmap="Greys", vmin=0, rasterized=True
+    )
+    truth = np.exp(arrays["true_log_density"])
+    axes.contour(x, y, truth, levels=[CONTOUR * truth.max()], colors=TRUE_COLOUR, linewidths=0.8)
+    axes.scatter(*arrays["samples"].T, s=5, c=DATA, marker=DATA_MARKER, alpha=0.7, linewidths=0)
+    set_data_space(axes, arrays)
+    axes.set_title("learned density, samples; true density (line)")
+    axes.figure.colorbar(shown, ax=axes, label=r"$p_\theta(\mathbf{x})$", shrink=0.7)
+
+
+def draw_hidden_states(axes: Axes, states: NDArray) -> None:
+    """Draw the way of each latent point through the layers, from red to blue."""
+    colours = LATENT_TO_DATA(np.linspace(0, 1, len(states)))
+    for path in states.swapaxes(0, 1):
+        axes.plot(*path.T, color="0.7", linewidth=0.8, zorder=1)
+        axes.scatter(*path[1:-1].T, s=6, c=colours[1:-1], linewidths=0)
+    axes.scatter(*states[0].T, s=22, c=LATENT, marker=LATENT_MARKER, label="$\\mathbf{z}$")
+    axes.scatter(*states[-1].T, s=22, c=DATA, marker=DATA_MARKER, label=r"$g_\theta(\mathbf{z})$")
+    axes.set(aspect="equal", xlabel="$y_1$", ylabel="$y_2$", title="hidden states of the generator")
+    axes.set_adjustable("datalim")
+    axes.legend()
+
+
+def draw_latent(axes: Axes, latent: NDArray) -> None:
+    """Show the histogram of the latent points, and the first few of them."""
+    limits = (-LATENT_LIMIT, LATENT_LIMIT)
+    outside = int((np.abs(latent) > LATENT_LIMIT).any(axis=1).sum())
+    *_, shown = axes.hist2d(
+        *latent.T, bins=BINS, range=(limits, limits), cmap="Greys", rasterized=True
+    )
+    axes.scatter(*latent[:NUM_SHOWN].T, s=9, c=LATENT, marker=LATENT_MARKER, linewidths=0)
+    axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="$z_1$", ylabel="$z_2$")
+    axes.set_title(f"{len(latent):,} data points in the latent space\n({outside:,} outside)")
+    axes.figure.colorbar(shown, ax=axes, label="points in a bin", shrink=0.9)
+
+
+def set_data_space(axes: Axes, arrays: Mapping[str, NDArray]) -> None:
+    """Give the axes the ranges of the density's grid."""
+    x, y = arrays["x_axis"], arrays["y_axis"]
+    axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
+    axes.set(xlabel="$x_1$", ylabel="$x_2$")

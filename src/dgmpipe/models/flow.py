@@ -1,0 +1,120 @@
+"""What every normalizing flow of Section 3 can do, and its maximum likelihood loss."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dgmpipe.training.task import Task
+
+__all__ = ["DIM", "Flow", "FlowTask", "log_normal", "negative_log_likelihood", "require_points"]
+
+DIM = 2  # of the latent and of the data space, n in the paper
+
+
+def require_points(points: Tensor) -> None:
+    """Check that `points` is a batch of points of the plane, shape (N, 2).
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if points.ndim != 2 or points.shape[1] != DIM:
+        raise ValueError(f"points must have shape (N, {DIM}), not {tuple(points.shape)}")
+
+
+def log_normal(z: Tensor) -> Tensor:
+    """Return the log density of N(0, I) in nats, shape (N,), at `z` (N, 2)."""
+    return -0.5 * z.square().sum(dim=1) - 0.5 * DIM * math.log(2 * math.pi)
+
+
+class Flow(nn.Module, ABC):
+    """An invertible generator g_θ of the plane, whose likelihood is known by eq. (6).
+
+    A subclass brings `forward`, `inverse` and `hidden_states`; the latent distribution is N(0, I).
+    """
+
+    @abstractmethod
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x = g_θ(z), shape (N, 2), and log |det ∇g_θ(z)|, shape (N,), for `z` (N, 2).
+
+        Raises:
+            ValueError: If `z` is not of shape (N, 2).
+        """
+
+    @abstractmethod
+    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z = g_θ⁻¹(x), shape (N, 2), and log |det ∇g_θ⁻¹(x)|, shape (N,), for `x` (N, 2).
+
+        Raises:
+            ValueError: If `x` is not of shape (N, 2).
+        """
+
+    @abstractmethod
+    def hidden_states(self, z: Tensor) -> Tensor:
+        """Return what the K layers make of `z` (N, 2), shape (K+1, N, 2), from z to x = g_θ(z).
+
+        Raises:
+            ValueError: If `z` is not of shape (N, 2).
+        """
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log p_θ(x) in nats, eq. (6), shape (N,), for `x` (N, 2).
+
+        Raises:
+            ValueError: If `x` is not of shape (N, 2).
+        """
+        z, log_det = self.inverse(x)
+        return log_normal(z) + log_det
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """Return `n` samples of p_θ, shape (n, 2), on the model's device.
+
+        Args:
+            n: Number of samples.
+            generator: Random stream of the latent points; on the CPU, so that every device
+                sees the same numbers.
+        """
+        parameter = next(self.parameters())
+        z = torch.randn(n, DIM, generator=generator, dtype=parameter.dtype).to(parameter.device)
+        return self(z)[0]
+
+
+def negative_log_likelihood(flow: Flow, x: Tensor) -> Tensor:
+    """Return the mean of −log p_θ(x) in nats, eq. (8), a scalar, for a batch `x` (N, 2).
+
+    Raises:
+        ValueError: If `x` is not of shape (N, 2).
+    """
+    return -flow.log_prob(x).mean()
+
+
+class FlowTask(Task):
+    """Training of a flow with Adam on an objective of which the likelihood is a part."""
+
+    model: Flow
+
+    def __init__(self, model: Flow, config: Mapping[str, Any]) -> None:
+        self.model = model
+        self.config = config
+        self.optimizers = {
+            "adam": torch.optim.Adam(model.parameters(), lr=config["learning_rate"], fused=True)
+        }
+
+    @abstractmethod
+    def objective(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the scalar `loss` for a batch `x` (N, 2), and the parts of it to be shown."""
+
+    def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
+        terms = self.objective(next(batches))
+        optimizer = self.optimizers["adam"]
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+        return {name: term.detach() for name, term in terms.items()}
+
+    def evaluate(self, held_out: Tensor, noise: torch.Generator) -> dict[str, float]:
+        return {"held_out_nll": negative_log_likelihood(self.model, held_out).item()}

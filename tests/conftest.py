@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from dgmpipe.models.generator import Generator
+from dgmpipe.models.vae import VAE, Encoder
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's top folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def images() -> torch.Tensor:
+    """Test images of the committed sample of MNIST, bytes (N, 28, 28)."""
+    import gzip
+
+    from dgmpipe.data.idx import parse_idx
+
+    path = ROOT / "tests/data/mnist/t10k-images-idx3-ubyte.gz"
+    return torch.from_numpy(parse_idx(gzip.decompress(path.read_bytes()), path.name).copy())
+
+
+@pytest.fixture
+def vae() -> VAE:
+    """A VAE with random weights, in evaluation mode, whose posteriors are not too narrow."""
+    torch.manual_seed(3)
+    return VAE(Encoder(), Generator()).eval()

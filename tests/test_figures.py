@@ -1,0 +1,244 @@
+"""Figures: what they hold, that they refuse wrong shapes, and that they save the same bytes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+
+from dgmpipe.figures import style
+from dgmpipe.figures.figure_02 import figure_02
+from dgmpipe.figures.figure_03 import figure_03
+from dgmpipe.figures.figure_07 import figure_07
+from dgmpipe.figures.figure_08 import figure_08
+from dgmpipe.figures.figure_09 import figure_09
+from dgmpipe.figures.figure_10 import figure_10
+
+MODULES = ["style", *(f"figure_{number:02}" for number in (2, 3, 7, 8, 9, 10))]
+
+
+def some_images(number):
+    return np.random.default_rng(number).random((number, 28, 28))
+
+
+def some_points(number):
+    return np.random.default_rng(number).normal(size=(number, 2))
+
+
+def some_posterior(number):
+    """Gaussian log densities with MAPs and means that differ a little, on a coarse grid."""
+    axis = np.linspace(-5, 5, 101)
+    grid = np.stack(np.meshgrid(axis, axis), axis=-1)
+    centres = some_points(number)
+    means = centres + 0.1
+
+    def log_density(centre):
+        return -0.5 * ((grid - centre) ** 2).sum(axis=-1) / 0.1**2 - np.log(2 * np.pi * 0.1**2)
+
+    return {
+        "limit": np.array(5.0),  # not needed by the figure
+        "index": np.arange(number),
+        "label": np.arange(number) % 10,
+        "image": some_images(number),
+        "axis": axis,
+        "log_posterior": np.stack([log_density(centre) for centre in centres]),
+        "log_approximate": np.stack([log_density(mean) for mean in means]),
+        "map": centres,
+        "map_reconstruction": some_images(number),
+        "mean": means,
+        "mean_reconstruction": some_images(number),
+        "log_evidence": np.full(number, -150.0),
+        "elbo": np.full(number, -152.5),
+    }
+
+
+def some_latent():
+    means = some_points(300)
+    edges = np.linspace(-4, 4, 41)
+    histogram, _, _ = np.histogram2d(*means.T, bins=edges)
+    points = some_points(64)
+    return {
+        "means": means,
+        "labels": np.arange(300) % 10,
+        "samples": means[:, None],
+        "histogram": histogram,
+        "edges": edges,
+        "points": points[points[:, 0].argsort()],
+        "point_images": some_images(64),
+    }
+
+
+FIGURES = {
+    "02": lambda: figure_02(some_points(50), some_points(40)),
+    "03": lambda: figure_03(some_points(50), some_images(20)),
+    "07": lambda: figure_07(some_posterior(2)),
+    "08": lambda: figure_08(some_latent()),
+    "09": lambda: figure_09(some_images(16), {"VAE": some_images(9)}),
+    "10": lambda: figure_10({"VAE": some_images(20), "DCGAN": some_images(20)}),
+}
+
+
+def panels(figure):
+    return [axes for axes in figure.axes if axes.axison]
+
+
+def is_picture(axes):
+    """Whether the axes show images rather than a plot with coordinates."""
+    return any(image.get_cmap().name == "gray_r" for image in axes.images)
+
+
+@pytest.fixture(params=FIGURES)
+def drawn(request):
+    return FIGURES[request.param]
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("02", 2), ("03", 2), ("07", 10), ("08", 4), ("09", 2), ("10", 2)]
+)
+def test_figures_have_their_panels(name, number):
+    figure = FIGURES[name]()
+    assert isinstance(figure, Figure)
+    assert len(panels(figure)) == number
+
+
+def test_every_panel_says_what_it_shows(drawn):
+    for axes in panels(drawn()):
+        if is_picture(axes):
+            assert list(axes.get_yticks()) == []
+        else:
+            assert axes.get_xlabel()
+            assert axes.get_ylabel()
+
+
+def test_saving_gives_the_same_bytes(drawn, tmp_path):
+    for name in ("first", "second"):
+        style.save_figure(drawn(), tmp_path / f"{name}.png", tmp_path / f"{name}.pdf")
+    for kind in ("png", "pdf"):
+        first, second = (tmp_path / f"{name}.{kind}" for name in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+    with Image.open(tmp_path / "first.png") as image:
+        assert image.info["dpi"] == pytest.approx((200, 200), abs=0.1)
+    assert b"CreationDate" not in (tmp_path / "first.pdf").read_bytes()
+
+
+def test_texts_stay_inside_and_are_of_readable_size(drawn):
+    figure = drawn()
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= -0.01
+    for text in figure.findobj(lambda artist: hasattr(artist, "get_fontsize")):
+        assert text.get_fontsize() >= 8
+
+
+def test_figure_07_tells_evidence_bound_and_gap():
+    texts = " ".join(text.get_text() for text in figure_07(some_posterior(1)).axes[0].texts)
+    for number in ("-150.0", "-152.5", "2.5"):
+        assert number in texts
+
+
+def test_figure_07_puts_z1_on_the_horizontal_axis():
+    posterior = some_posterior(1)
+    shown = figure_07(posterior).axes[1].images[0]
+    row, column = np.unravel_index(shown.get_array().argmax(), shown.get_array().shape)
+    left, right, bottom, top = shown.get_extent()
+    size = len(posterior["axis"])
+    peak = (
+        left + (column + 0.5) * (right - left) / size,
+        bottom + (row + 0.5) * (top - bottom) / size,
+    )
+    assert peak == pytest.approx(posterior["map"][0], abs=0.051)
+
+
+def test_figure_07_draws_log_densities_of_minus_infinity():
+    posterior = some_posterior(1)
+    posterior["log_posterior"][posterior["log_posterior"] < -50] = -np.inf
+    FigureCanvasAgg(figure_07(posterior)).draw()
+
+
+@pytest.mark.parametrize("models", range(1, 6))
+def test_figure_09_has_a_panel_for_each_model(models):
+    samples = {f"model {k}": some_images(4) for k in range(models)}
+    titles = [axes.get_title() for axes in figure_09(some_images(4), samples).axes]
+    assert titles == ["true images", *samples]
+
+
+def test_figure_10_ticks_stand_below_the_images_centres():
+    axes = figure_10({"VAE": some_images(21)}).axes[-1]
+    centres = 13.5 + (28 + style.GRID_GAP) * np.arange(21)
+    assert list(axes.get_xticks()) == pytest.approx(centres[::5])
+
+
+def test_image_grid_places_images_row_by_row():
+    images = np.stack([np.full((28, 28), value) for value in (0.1, 0.2, 0.3)])
+    with style.new_figure(2, 2) as figure:
+        picture = style.image_grid(figure.subplots(), images, 2, 2).get_array()
+    cell = 28 + style.GRID_GAP
+    assert picture.shape == (28 + cell, 28 + cell)
+    for value, row, column in ((0.1, 0, 0), (0.2, 0, 1), (0.3, 1, 0), (0, 1, 1)):
+        tile = picture[row * cell : row * cell + 28, column * cell : column * cell + 28]
+        assert (tile == value).all()
+
+
+@pytest.mark.parametrize(
+    ("count", "shape"), [(1, (1, 1)), (2, (1, 2)), (5, (2, 3)), (64, (8, 8)), (65, (8, 9))]
+)
+def test_square_grid_has_room(count, shape):
+    assert style.square_grid(count) == shape
+
+
+def without(arrays, name):
+    return {key: value for key, value in arrays.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figure_02(some_points(5)[:, :1], some_points(5)),
+        lambda: figure_02(some_points(5), some_points(5).T),
+        lambda: figure_03(some_points(5), some_images(5)[0]),
+        lambda: figure_03(some_points(5), some_images(5).reshape(5, 784)),
+        lambda: figure_07(without(some_posterior(1), "axis")),
+        lambda: figure_07(some_posterior(2) | {"elbo": np.zeros(3)}),
+        lambda: figure_07(some_posterior(1) | {"log_posterior": np.zeros((1, 101, 100))}),
+        lambda: figure_08(some_latent() | {"labels": np.zeros(3, dtype=int)}),
+        lambda: figure_08(some_latent() | {"edges": np.linspace(-4, 4, 40)}),
+        lambda: figure_08(some_latent() | {"points": some_points(63)}),
+        lambda: figure_09(some_images(4), {}),
+        lambda: figure_09(some_images(4), {"VAE": some_points(4)}),
+        lambda: figure_10({}),
+        lambda: figure_10({"VAE": some_images(20), "DCGAN": some_images(19)}),
+        lambda: figure_10({"VAE": np.empty((0, 28, 28))}),
+        lambda: style.image_grid(Figure().subplots(), some_images(5), 2, 2),
+    ],
+)
+def test_wrong_shapes_are_refused(draw):
+    with pytest.raises(ValueError, match=r"shape|missing|at least one|fit into|one edge more"):
+        draw()
+
+
+def test_roles_differ_in_grey():
+    def luminance(colour):
+        linear = np.array(to_rgb(colour)) ** 2.2
+        return linear @ (0.2126, 0.7152, 0.0722)
+
+    dark, light = sorted(luminance(colour) for colour in (style.DATA, style.LATENT))
+    # The contrast ratio of the accessibility guidelines; 1.4 would be easy to miss.
+    assert (light + 0.05) / (dark + 0.05) > 1.8
+    assert style.DATA_MARKER != style.LATENT_MARKER
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_figures_import_neither_torch_nor_pyplot(module):
+    code = (
+        f"import sys, dgmpipe.figures.{module}\n"
+        "print([name for name in ('torch', 'matplotlib.pyplot') if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,171 @@
+"""Evaluation of flows and their figures, against flows whose every number is known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dgmpipe.evaluation.flows import (
+    density_grid,
+    energy_distance_to_normal,
+    held_out_nll,
+    inverse_error,
+    latent_gaussianity,
+)
+from dgmpipe.figures.figure_04 import figure_04
+from dgmpipe.figures.figure_flow import figure_flow
+from dgmpipe.models.flow import Flow
+from dgmpipe.models.otflow import OTFlow
+from dgmpipe.models.realnvp import RealNVP
+
+ENTROPY_OF_NORMAL = 1 + math.log(2 * math.pi)
+
+
+class Affine(Flow):
+    """x = scale · z + shift, a normal density."""
+
+    def __init__(self, scale: float, shift: tuple[float, float] = (0.0, 0.0)) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(scale))
+        self.shift = nn.Parameter(torch.tensor(shift))
+
+    def forward(self, z):
+        return self.scale * z + self.shift, 2 * self.scale.log().expand(len(z))
+
+    def inverse(self, x):
+        return (x - self.shift) / self.scale, -2 * self.scale.log().expand(len(x))
+
+    def hidden_states(self, z):
+        return torch.stack([z, self(z)[0]])
+
+
+def normal(n: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(n, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def test_held_out_nll_finds_the_divergence_of_two_normals():
+    # KL(N(0, I) ‖ N(m, 4 I)) in two dimensions.
+    expected = 2 * math.log(2) + (2 + 0.5**2) / 8 - 1
+    result = held_out_nll(
+        Affine(2.0, (0.5, 0.0)), normal(40_000), ENTROPY_OF_NORMAL, batch_size=999
+    )
+    assert result["nll"] - ENTROPY_OF_NORMAL == result["kl"]
+    assert 0 < result["standard_error"] < 0.005
+    assert abs(result["kl"] - expected) < 4 * result["standard_error"]
+
+
+def test_held_out_nll_does_not_depend_on_the_batch_size():
+    flow, x = Affine(2.0), normal(100)
+    whole, parts = (held_out_nll(flow, x, 0.0, batch_size=n)["nll"] for n in (100, 7))
+    assert whole == pytest.approx(parts, rel=1e-6)
+
+
+def test_density_grid_has_a_row_for_each_y():
+    x_axis, y_axis = torch.linspace(-1, 2, 4), torch.linspace(-3, 3, 5)
+    grid = density_grid(Affine(1.0, (2.0, 3.0)), x_axis, y_axis)
+    assert grid.shape == (5, 4)
+    for i, y in enumerate(y_axis):
+        for j, x in enumerate(x_axis):
+            expected = -0.5 * ((x - 2) ** 2 + (y - 3) ** 2) - math.log(2 * math.pi)
+            torch.testing.assert_close(grid[i, j], expected)
+
+
+def test_inverse_error_is_relative_and_falls_with_the_steps():
+    class Off(Affine):
+        def inverse(self, x):
+            z, log_det = super().inverse(x)
+            return 1.25 * z, log_det
+
+    assert inverse_error(Off(2.0), normal(10)) == pytest.approx(0.25)
+    assert inverse_error(RealNVP(), normal(100)) < 1e-6
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        flow = OTFlow().double()
+    coarse, fine = (inverse_error(flow, normal(100), num_steps=n) for n in (1, 4))
+    assert coarse > 10 * fine > 0
+    assert inverse_error(flow, normal(100)) == inverse_error(flow, normal(100), num_steps=8)
+
+
+def test_energy_distance_is_the_one_by_brute_force():
+    # E‖z − G‖ by a midpoint rule in polar coordinates, and all pairs one by one.
+    z = 0.8 * normal(12).double() + torch.tensor([1.0, -2.0])
+    radius = (torch.arange(2_000, dtype=torch.float64) + 0.5) / 200
+    angle = (torch.arange(400, dtype=torch.float64) + 0.5) * 2 * math.pi / 400
+    g = radius[:, None, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
+    weight = radius * torch.exp(-(radius**2) / 2) / 200 / 400
+    to_normal = [((p - g).norm(dim=2) * weight[:, None]).sum().item() for p in z]
+    pairs = [(z[i] - z[j]).norm().item() for i in range(12) for j in range(12) if i != j]
+    expected = 2 * np.mean(to_normal) - np.mean(pairs) - math.sqrt(math.pi)
+    assert energy_distance_to_normal(z) == pytest.approx(expected, abs=1e-5)
+
+
+def test_energy_distance_to_normal_is_unbiased():
+    values = np.array([energy_distance_to_normal(normal(10, seed)) for seed in range(2_000)])
+    assert abs(values.mean()) < 4 * values.std() / math.sqrt(len(values))
+
+
+def test_latent_gaussianity_tells_a_perfect_flow_from_a_wrong_one():
+    x = 2 * normal(500, seed=1)
+    perfect, wrong = (
+        latent_gaussianity(Affine(scale), x, torch.Generator().manual_seed(2), num_null=99)
+        for scale in (2.0, 1.6)
+    )
+    assert perfect.pvalue > 0.05
+    assert perfect.energy_distance < perfect.null_quantile
+    assert wrong.pvalue == 0.01
+    assert wrong.energy_distance > 3 * wrong.null_quantile
+    assert wrong.null_quantile == perfect.null_quantile
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: held_out_nll(Affine(1.0), normal(1), 0.0, batch_size=5), "at least 1"),
+        (lambda: held_out_nll(Affine(1.0), normal(5), 0.0, batch_size=0), "at least 1"),
+        (lambda: density_grid(Affine(1.0), normal(3), torch.zeros(3)), "one-dimensional"),
+        (lambda: inverse_error(Affine(1.0), normal(3), num_steps=4), "not for a Affine"),
+        (lambda: energy_distance_to_normal(torch.zeros(1, 2)), "at least 2"),
+        (lambda: energy_distance_to_normal(torch.zeros(9, 3)), r"shape \(N, 2\)"),
+        (
+            lambda: latent_gaussianity(Affine(1.0), normal(9), torch.Generator(), num_null=0),
+            "num_null",
+        ),
+    ],
+)
+def test_wrong_arguments_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_figure_04_marks_the_least_value():
+    (axes,) = figure_04(-4.0).axes
+    curve, *_, mark = axes.lines
+    theta, objective = mark.get_xydata()[0]
+    assert theta == 0.25
+    assert objective == pytest.approx(curve.get_ydata().min(), abs=1e-4)
+    with pytest.raises(ValueError, match="no minimiser"):
+        figure_04(0)
+
+
+def test_figure_flow_draws_its_arrays():
+    rng = np.random.default_rng(0)
+    arrays = {
+        "batch": rng.normal(size=(20, 2)),
+        "samples": rng.normal(size=(30, 2)),
+        "x_axis": np.linspace(-1, 2, 9),
+        "y_axis": np.linspace(-1, 1, 7),
+        "log_density": rng.normal(size=(7, 9)),
+        "true_log_density": rng.normal(size=(7, 9)),
+        "hidden_states": rng.normal(size=(5, 6, 2)),
+        "latent": np.vstack([rng.uniform(-1, 1, size=(99, 2)), [[9.0, 0.0]]]),
+        "nll": 0.5,
+        "nll_standard_error": 0.01,
+        "entropy": 0.28923,
+    }
+    figure = figure_flow(arrays, title="a flow")
+    assert "100 data points in the latent space\n(1 outside)" in figure.axes[3].get_title()
+    assert "0.5000 ± 0.0100" in figure.get_supxlabel()
+    with pytest.raises(ValueError, match="hidden_states"):
+        figure_flow({**arrays, "hidden_states": np.zeros((5, 2))}, title="a flow")

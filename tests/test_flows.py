@@ -1,0 +1,327 @@
+"""Every flow: a bijection with the stated log-determinant whose density integrates to 1."""
+
+import math
+
+import pytest
+import torch
+import zuko
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.autograd.functional import jacobian
+from torch.distributions import AffineTransform
+from torchdiffeq import odeint
+
+from dgmpipe.data.moons import MoonsDensity, sample_moons
+from dgmpipe.models.flow import negative_log_likelihood
+from dgmpipe.models.otflow import OTFlow, ot_flow_objective
+from dgmpipe.models.realnvp import RealNVP
+
+# With 64 Runge-Kutta steps OT-Flow is exact to about 1e-8, far below the tolerances here.
+FLOWS = {"realnvp": RealNVP, "otflow": lambda: OTFlow(num_steps=64)}
+TOLERANCE = {"realnvp": 1e-12, "otflow": 1e-7}
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(params=FLOWS)
+def name(request):
+    return request.param
+
+
+def make_flow(name: str, seed: int = 0):
+    """Return a flow in double precision that is far from the identity."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        flow = FLOWS[name]().double()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.mul_(1.5)
+    return flow
+
+
+def normal(*shape: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def slogdet(function, points):
+    # A row of the output depends on its own row of the input alone.
+    rows = jacobian(lambda p: function(p)[0].sum(dim=0), points)
+    return torch.linalg.slogdet(rows.transpose(0, 1)).logabsdet
+
+
+def train(flow, steps: int, learning_rate: float, loss) -> None:
+    stream = torch.Generator().manual_seed(2)
+    optimizer = torch.optim.Adam(flow.parameters(), learning_rate, fused=True)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss(flow, sample_moons(256, 0.05, stream)).backward()
+        optimizer.step()
+
+
+def test_parameter_counts_are_the_papers():
+    counts = [sum(p.numel() for p in flow.parameters()) for flow in (RealNVP(), OTFlow())]
+    assert counts == [205_848, 1_229]
+
+
+def test_inverse_undoes_forward(name):
+    flow, points = make_flow(name), normal(50, 2)
+    x, log_det = flow(points)
+    z, inverse_log_det = flow.inverse(x)
+    assert (x - points).abs().max() > 0.3
+    torch.testing.assert_close(z, points, rtol=0, atol=TOLERANCE[name])
+    torch.testing.assert_close(inverse_log_det, -log_det, rtol=0, atol=TOLERANCE[name])
+    there_and_back, _ = flow(flow.inverse(points)[0])
+    torch.testing.assert_close(there_and_back, points, rtol=0, atol=TOLERANCE[name])
+
+
+def test_log_det_is_that_of_the_jacobian(name):
+    flow, points = make_flow(name), normal(20, 2)
+    for direction in (flow, flow.inverse):
+        log_det = direction(points)[1]
+        assert log_det.abs().max() > 0.1
+        torch.testing.assert_close(
+            log_det, slogdet(direction, points), rtol=0, atol=TOLERANCE[name]
+        )
+
+
+def test_hidden_states_lead_from_z_to_x(name):
+    flow, z = make_flow(name), normal(6, 2)
+    states = flow.hidden_states(z)
+    assert states.shape == ((7 if name == "realnvp" else 65), 6, 2)
+    assert torch.equal(states[0], z)
+    assert torch.equal(states[-1], flow(z)[0])
+
+
+def test_density_integrates_to_one(name):
+    flow = make_flow(name)
+    if name == "otflow":
+        flow.num_steps = 8
+    step, limit = 0.1, 14 if name == "realnvp" else 8
+    axis = torch.arange(-limit, limit, step, dtype=torch.float64)
+    with torch.no_grad():
+        density = flow.log_prob(torch.cartesian_prod(axis, axis)).exp()
+    assert density.sum().item() * step**2 == pytest.approx(1, abs=1e-3)
+
+
+def test_samples_are_generated_from_the_latent_distribution(name):
+    flow = make_flow(name)
+    x = flow.sample(20, torch.Generator().manual_seed(3))
+    assert not x.requires_grad
+    assert torch.equal(x, flow(normal(20, 2, seed=3))[0])
+
+
+def test_same_generator_same_samples(name):
+    flow = make_flow(name)
+    first, second = (flow.sample(5, torch.Generator().manual_seed(4)) for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 3), (3, 2, 1)])
+def test_wrong_shapes_are_refused(name, shape):
+    flow, points = FLOWS[name](), torch.zeros(shape)
+    for method in (flow, flow.inverse, flow.log_prob, flow.hidden_states):
+        with pytest.raises(ValueError, match=r"points must have shape \(N, 2\)"):
+            method(points)
+
+
+def test_impossible_sizes_are_refused():
+    for make in (
+        lambda: RealNVP(num_layers=0),
+        lambda: RealNVP(width=0),
+        lambda: OTFlow(width=0),
+        lambda: OTFlow(rank=0),
+        lambda: OTFlow(num_steps=0),
+        lambda: OTFlow().integrate(torch.zeros(1, 2), reverse=True, num_steps=0),
+    ):
+        with pytest.raises(ValueError, match="at least 1"):
+            make()
+
+
+def test_gradients_reach_every_parameter(name):
+    flow, points = make_flow(name), normal(20, 2)
+    negative_log_likelihood(flow, points).backward()
+    without = {n for n, p in flow.named_parameters() if p.grad is None or not p.grad.any()}
+    # No velocity depends on the constant of the potential.
+    assert without == ({"potential.c"} if name == "otflow" else set())
+
+
+def test_gradients_of_the_likelihood_are_right(name):
+    flow, points = make_flow(name), normal(3, 2).requires_grad_()
+    if name == "otflow":
+        flow.num_steps = 2
+    assert torch.autograd.gradcheck(flow.log_prob, points)
+
+
+def test_save_and_load(name, tmp_path):
+    flow, points = make_flow(name), normal(9, 2)
+    save_file(flow.state_dict(), tmp_path / "model.safetensors")
+    other = make_flow(name, seed=5)
+    assert not torch.equal(other.log_prob(points), flow.log_prob(points))
+    other.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    assert torch.equal(other.log_prob(points), flow.log_prob(points))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_precisions_and_devices_agree(name, device):
+    flow, points = make_flow(name), normal(50, 2)
+    expected = flow.log_prob(points)
+    single = flow.float().to(device)
+    actual = single.log_prob(points.float().to(device))
+    assert actual.dtype == torch.float32
+    assert actual.device.type == single.sample(2).device.type == device
+    torch.testing.assert_close(actual.cpu().double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_no_likelihood_beats_the_entropy(name):
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        flow = RealNVP() if name == "realnvp" else OTFlow()
+    if name == "realnvp":
+        train(flow, 150, 1e-3, negative_log_likelihood)
+    else:
+        train(flow, 150, 1e-2, lambda f, x: ot_flow_objective(f, x, num_steps=4)["loss"])
+    x = sample_moons(5_000, 0.05, torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        log_prob = flow.log_prob(x)
+    error = (log_prob.std() / math.sqrt(len(x))).item()
+    nll = -log_prob.mean().item()
+    assert MoonsDensity(0.05).entropy() - 3 * error < nll < 1.6
+
+
+def test_realnvp_layers_keep_a_coordinate_in_turn():
+    states = make_flow("realnvp").hidden_states(normal(10, 2))
+    for j in range(1, 7):
+        kept = j % 2  # as in eq. (11): the first coordinate if j is even
+        assert torch.equal(states[j][:, kept], states[j - 1][:, kept])
+        assert not torch.equal(states[j][:, 1 - kept], states[j - 1][:, 1 - kept])
+
+
+def test_realnvp_has_the_likelihood_that_zuko_computes():
+    flow, x = make_flow("realnvp"), normal(30, 2)
+
+    def inverse_layer(layer: nn.Module, kept: int) -> zuko.transforms.CouplingTransform:
+        def affine(kept_value: torch.Tensor) -> AffineTransform:
+            seen = torch.zeros(len(kept_value), 2, dtype=x.dtype)
+            seen[:, kept] = kept_value[:, 0]
+            s, t = (net(seen)[:, [1 - kept]] for net in (layer.scale, layer.shift))
+            return AffineTransform(-t * torch.exp(-s), torch.exp(-s), event_dim=1)
+
+        return zuko.transforms.CouplingTransform(affine, torch.arange(2) == kept)
+
+    # zuko's transforms go from x to z, so through the layers backwards.
+    layers = [inverse_layer(flow.layers[j - 1], j % 2) for j in range(6, 0, -1)]
+    base = zuko.distributions.DiagNormal(torch.zeros(2).double(), torch.ones(2).double())
+    second_opinion = zuko.distributions.NormalizingFlow(
+        zuko.transforms.ComposedTransform(*layers), base
+    )
+    torch.testing.assert_close(flow.log_prob(x), second_opinion.log_prob(x))
+
+
+def test_potential_derivatives_are_those_of_autograd():
+    potential, s = make_flow("otflow").potential, normal(15, 3)
+    gradient, *activations = potential.gradient(s)
+    expected = jacobian(lambda p: potential(p).sum(), s)
+    torch.testing.assert_close(gradient, expected)
+    rows = jacobian(lambda p: potential.gradient(p)[0].sum(dim=0), s).transpose(0, 1)
+    torch.testing.assert_close(potential.laplacian(*activations), rows[:, 0, 0] + rows[:, 1, 1])
+
+
+def test_potential_stays_finite_far_out():
+    potential = OTFlow().potential
+    s = torch.tensor([[1e4, -1e4, 0.5]])
+    assert potential(s).isfinite().all()
+    assert potential.gradient(s)[0].isfinite().all()
+
+
+def test_otflow_follows_the_ode_that_torchdiffeq_solves():
+    flow, x = make_flow("otflow"), normal(10, 2)
+
+    def velocity(t, y):
+        s = torch.cat([y, t.expand(len(y), 1)], dim=1)
+        return -jacobian(lambda p: flow.potential(p).sum(), s, create_graph=True)[:, :2]
+
+    def dynamics(t, state):
+        y = state[0]
+        rows = jacobian(lambda p: velocity(t, p).sum(dim=0), y).transpose(0, 1)
+        return velocity(t, y).detach(), rows.diagonal(dim1=1, dim2=2).sum(dim=1)
+
+    times = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    z, log_det = odeint(dynamics, (x, x.new_zeros(10)), times, rtol=1e-9, atol=1e-9)
+    actual_z, actual_log_det = flow.inverse(x)
+    torch.testing.assert_close(actual_z, z[-1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(actual_log_det, log_det[-1], rtol=0, atol=1e-6)
+
+
+def test_otflow_errors_fall_with_order_four():
+    flow, z = make_flow("otflow"), normal(50, 2)
+    exact = flow.integrate(z, reverse=False, num_steps=256)
+    errors = []
+    for num_steps in (16, 32):
+        end = flow.integrate(z, reverse=False, num_steps=num_steps)
+        flow.num_steps = num_steps
+        discrete = slogdet(flow, z)
+        back = flow.integrate(end.y, reverse=True, num_steps=num_steps).y
+        of_end = [(a - b).norm().item() for a, b in zip(end, exact, strict=True)]
+        of_trace, of_return = (end.log_det - discrete).norm().item(), (back - z).norm().item()
+        errors.append([*of_end[:3], of_trace, of_return])
+    *orders, round_trip = (math.log2(a / b) for a, b in zip(*errors, strict=True))
+    assert all(3.5 < order < 4.6 for order in orders)
+    # Forward and backward steps have opposite leading errors, which gains an order.
+    assert 4.4 < round_trip < 5.6
+
+
+class Expansion(nn.Module):
+    """Φ = −½‖y‖²/(1+t), which solves ∂ₜΦ = ½‖∇Φ‖² and moves z in a straight line to 2z."""
+
+    def gradient(self, s):
+        y, time = s[:, :2], 1 + s[:, 2:]
+        by_time = 0.5 * y.square().sum(dim=1, keepdim=True) / time**2
+        return torch.cat([-y / time, by_time], dim=1), time[:, 0]
+
+    def laplacian(self, time):
+        return -2 / time
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_hjb_penalty_vanishes_on_optimal_characteristics(reverse):
+    flow, z = OTFlow().double(), normal(20, 2)
+    flow.potential = Expansion()
+    start, target, sign = (2 * z, z, -1) if reverse else (z, 2 * z, 1)
+    end = flow.integrate(start, reverse=reverse)
+    torch.testing.assert_close(end.y, target)
+    torch.testing.assert_close(end.transport, 0.5 * z.square().sum(dim=1))
+    torch.testing.assert_close(end.hjb, torch.zeros(20).double(), rtol=0, atol=1e-12)
+    expected = torch.full((20,), sign * 2 * math.log(2)).double()
+    torch.testing.assert_close(end.log_det, expected, rtol=0, atol=1e-5)
+
+
+def test_hjb_penalty_and_transport_of_a_translation():
+    flow = OTFlow().double()
+    b = torch.tensor([3.0, -4.0, 0.5]).double()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.zero_()
+        flow.potential.b.copy_(b)
+    end = flow.integrate(normal(5, 2), reverse=True)
+    torch.testing.assert_close(end.y, normal(5, 2) + b[:2])
+    torch.testing.assert_close(end.transport, torch.full((5,), 12.5).double())
+    # |∂ₜΦ − ½‖∇Φ‖²| = |0.5 − 12.5|
+    torch.testing.assert_close(end.hjb, torch.full((5,), 12.0).double())
+
+
+def test_ot_flow_objective_weights_its_parts():
+    flow, x = make_flow("otflow"), normal(20, 2)
+    parts = ot_flow_objective(flow, x, num_steps=64)
+    torch.testing.assert_close(parts["nll"], negative_log_likelihood(flow, x))
+    assert parts["loss"] == parts["transport"] + 10 * parts["nll"] + 5 * parts["hjb"]
+    only_hjb = ot_flow_objective(
+        flow, x, alpha_transport=0, alpha_likelihood=0, alpha_hjb=1, num_steps=64
+    )
+    assert only_hjb["loss"] == parts["hjb"]
