@@ -8,6 +8,9 @@ from dgmpipe.models.vae import VAE, Encoder
 
 ROOT = Path(__file__).parent.parent
 
+# The tests' tensors are small; threads that wait for each other only slow them down.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:

@@ -188,7 +188,7 @@ def log_evidence(
 
 
 @torch.no_grad()
-def elbo(vae: VAE, images: Tensor, *, limit: float = 5, spacing: float = 0.5) -> Estimate:
+def elbo(vae: VAE, images: Tensor, *, limit: float = 5, spacing: float = 0.625) -> Estimate:
     """Return the evidence lower bound of each image, eq. (22), without Monte Carlo.
 
     The expectation of log p(x|z) is a sum over a grid in the coordinates in which the approximate

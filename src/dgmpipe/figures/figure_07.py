@@ -167,7 +167,9 @@ def draw_zoom(axes: Axes, arrays: Mapping[str, NDArray], name: str, highest: flo
     inset = axes.inset_axes((*(0.5 + place - side / 2), side, side))
     draw_density(inset, arrays[name], axis, highest)
     levels = [arrays[name].max() - OUTLINE]
-    inset.contour(axis, axis, arrays[name], levels, colors="black", linewidths=0.8)
+    inset.contour(
+        axis, axis, arrays[name], levels, colors="black", linewidths=0.8, linestyles="solid"
+    )
     draw_marks(inset, arrays)
     inset.set(xlim=centre[0] + [-half, half], ylim=centre[1] + [-half, half])
     inset.set(xticks=[], yticks=[], xlabel="", ylabel="")

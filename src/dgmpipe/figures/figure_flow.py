@@ -92,7 +92,15 @@ def draw_density(axes: Axes, arrays: Mapping[str, NDArray]) -> None:
         x, y, np.exp(arrays["log_density"]), cmap="Greys", vmin=0, rasterized=True
     )
     truth = np.exp(arrays["true_log_density"])
-    axes.contour(x, y, truth, levels=[CONTOUR * truth.max()], colors=TRUE_COLOUR, linewidths=0.8)
+    axes.contour(
+        x,
+        y,
+        truth,
+        levels=[CONTOUR * truth.max()],
+        colors=TRUE_COLOUR,
+        linewidths=0.8,
+        linestyles="solid",
+    )
     axes.scatter(*arrays["samples"].T, s=5, c=DATA, marker=DATA_MARKER, alpha=0.7, linewidths=0)
     set_data_space(axes, arrays)
     axes.set_title("learned density, samples; true density (line)")

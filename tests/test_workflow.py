@@ -1,0 +1,231 @@
+"""The workflow as its user sees it: a smoke run in a fresh folder, and what it says of mistakes."""
+
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dgmpipe.models import VAE, OTFlow, RealNVP, load_model
+
+ROOT = Path(__file__).parent.parent
+FIGURES = {
+    "figure_02_moons",
+    "figure_03_mnist",
+    "figure_04_objective",
+    "figure_05_realnvp",
+    "figure_06_otflow",
+    "figure_07_posterior",
+    "figure_08_latent",
+    "figure_09_samples",
+    "figure_10_interpolation",
+}
+
+
+def _snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=500, env=environment
+    )
+
+
+def _fresh_copy(folder: Path) -> Path:
+    """Copy what the workflow consists of, without any results."""
+    for part in ("config", "workflow", "scripts", "tests/data"):
+        shutil.copytree(ROOT / part, folder / part)
+    return folder
+
+
+def _planned(output: str) -> dict[str, int]:
+    """Read the jobs of a dry run and how often each is to run."""
+    table = output.split("Job stats:")[-1].split("\n\n")[0]
+    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the smoke tier has run from end to end."""
+    folder = _fresh_copy(tmp_path_factory.mktemp("smoke"))
+    run = _snakemake(folder, "all", "--configfile", "config/smoke.yaml")
+    assert run.returncode == 0, run.stderr[-5000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(smoke: Path) -> Path:
+    return smoke / "results/smoke"
+
+
+def test_every_figure_is_a_picture_with_something_on_it(results: Path) -> None:
+    assert {path.stem for path in results.glob("figures/*.png")} == FIGURES
+    assert {path.stem for path in results.glob("figures/*.pdf")} == FIGURES
+    for path in results.glob("figures/*.png"):
+        picture = matplotlib.image.imread(path)
+        assert min(picture.shape[:2]) > 150, path
+        assert picture[..., :3].std() > 0.05, path
+    for path in results.glob("figures/*.pdf"):
+        assert path.read_bytes().startswith(b"%PDF-"), path
+
+
+def test_models_come_back_in_evaluation_mode(results: Path) -> None:
+    kinds = {"realnvp": RealNVP, "otflow": OTFlow, "vae": VAE}
+    assert {path.name for path in results.glob("models/*")} == set(kinds)
+    for name, kind in kinds.items():
+        model = load_model(results / f"models/{name}/seed_0")
+        assert type(model) is kind
+        assert not model.training
+        assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_histories_have_a_row_an_evaluation(results: Path) -> None:
+    history = pd.read_csv(results / "models/vae/seed_0/history.csv")
+    assert history.columns[0] == "step"
+    assert history["step"].tolist() == [0, 20, 40, 60]
+    assert history["held_out_negative_elbo"].is_monotonic_decreasing
+    summary = json.loads((results / "models/vae/seed_0/summary.json").read_text())
+    assert summary["parameters"] == 42_913 + 45_924
+    assert summary["final"]["step"] == 60
+
+
+def test_the_evidence_exceeds_its_bound_for_every_image(results: Path) -> None:
+    table = pd.read_csv(results / "evaluation/vae/seed_0/evidence.csv")
+    assert len(table) == 20
+    assert (table["gap"] + table["log_evidence_error"] + table["elbo_error"] > 0).all()
+    summary = pd.read_csv(results / "tables/vae_evidence.csv")
+    assert summary["gap_mean"].item() == pytest.approx(table["gap"].mean())
+
+
+def test_flows_are_no_better_than_the_truth(results: Path) -> None:
+    table = pd.read_csv(results / "tables/flows.csv").set_index("model")
+    assert table["parameters"].to_dict() == {"realnvp": 205_848, "otflow": 1_229}
+    assert (table["kl"] > 0).all()
+    errors = pd.read_csv(results / "tables/otflow_inverse_error.csv")
+    assert errors["rk4_steps"].tolist() == [1, 2, 4, 8, 16, 32, 64]
+    times = pd.read_csv(results / "tables/training_times.csv")
+    assert set(times["model"]) == {"realnvp", "otflow", "vae"}
+    assert (times["seconds"] > 0).all()
+
+
+def test_latent_arrays_are_what_figure_8_shows(results: Path) -> None:
+    latent = np.load(results / "evaluation/vae/seed_0/latent.npz")
+    assert latent["means"].shape == (300, 2)
+    assert latent["samples"].shape == (300, 10, 2)
+    assert latent["points"].shape == (64, 2)
+    inside = np.abs(latent["samples"]).max(axis=2) < 4
+    assert latent["histogram"].sum() == inside.sum()
+
+
+def test_nothing_is_left_of_checkpoints_and_temporary_files(results: Path) -> None:
+    assert not [path for path in results.glob("checkpoints/**/*") if path.is_file()]
+    assert not [path for path in results.rglob(".*") if path.is_file()]
+
+
+def test_every_job_has_a_log_and_a_benchmark(results: Path) -> None:
+    names = {p.relative_to(results / "logs").with_suffix("") for p in results.glob("logs/**/*.log")}
+    measured = {
+        p.relative_to(results / "benchmarks").with_suffix("")
+        for p in results.glob("benchmarks/**/*.tsv")
+    }
+    assert names == measured
+    log = (results / "logs/train/vae_seed_0.log").read_text()
+    assert log.startswith("training vae, seed 0, on ")
+    assert "step 60 of 60 (100%)" in log
+
+
+def test_mlflow_has_every_training_under_one_invocation(smoke: Path) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{smoke / 'results/mlflow.db'}")
+    experiment = client.get_experiment_by_name("dgmpipe-smoke")
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = {run.data.tags["model"]: run for run in runs if run is not parent}
+    assert set(children) == {"realnvp", "otflow", "vae"}
+    assert {c.data.tags["mlflow.parentRunId"] for c in children.values()} == {parent.info.run_id}
+    vae = children["vae"]
+    assert vae.data.params["batch_size"] == "64"
+    metric = client.get_metric_history(vae.info.run_id, "held_out_negative_elbo")
+    assert [m.step for m in metric] == [0, 20, 40, 60]
+    assert vae.inputs.dataset_inputs[0].dataset.name == "mnist-sample"
+    weights = {a.path for a in client.list_artifacts(vae.info.run_id)}
+    assert weights == {"model.safetensors", "history.csv", "summary.json"}
+    pictures = {Path(a.path).stem for a in client.list_artifacts(parent.info.run_id, "figures")}
+    assert pictures == FIGURES
+
+
+def test_a_second_run_has_nothing_to_do(smoke: Path) -> None:
+    start = time.monotonic()
+    again = _snakemake(smoke, "all", "--configfile", "config/smoke.yaml")
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stderr
+    # Several times what it takes on an idle machine.
+    assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize(
+    ("change", "rerun"),
+    [
+        ("models={realnvp: {learning_rate: 0.002}}", {"train": 1, "evaluate_flow": 1}),
+        ("evaluation={posterior: {resolution: 61}}", {"vae_posterior": 1, "figure_07": 1}),
+        ("data={images: {folder: null}}", {}),
+        ("seeds=[0, 1]", {"train": 3, "evaluate_flow": 2, "vae_evidence": 1}),
+    ],
+)
+def test_a_changed_value_reruns_what_depends_on_it(
+    smoke: Path, change: str, rerun: dict[str, int]
+) -> None:
+    dry = _snakemake(smoke, "-n", "all", "--configfile", "config/smoke.yaml", "--config", change)
+    assert dry.returncode == 0, dry.stderr
+    jobs = _planned(dry.stdout + dry.stderr)
+    assert rerun.items() <= jobs.items()
+    if not rerun:
+        assert "Nothing to be done" in dry.stdout + dry.stderr
+    else:
+        assert not {"fetch_images", "figure_02", "show_images"} & jobs.keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("sedes=[1]", "config: unknown key 'sedes' at the top level (did you mean 'seeds'?)"),
+        ("models={vae: {steps: -1}}", "config: models.vae.steps must be at least 1, not -1"),
+        ("models={vea: {steps: 10}}", "config: unknown key 'vea' at models (did you mean 'vae'?)"),
+        ("seeds=[3, 3]", "config: seeds lists 3 twice"),
+    ],
+)
+def test_a_mistake_in_the_config_is_one_sentence_before_any_job(
+    tmp_path: Path, change: str, sentence: str
+) -> None:
+    folder = _fresh_copy(tmp_path)
+    run = _snakemake(folder, "all", "--config", change)
+    assert run.returncode != 0
+    assert sentence in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (folder / "results").exists()
+
+
+def test_a_damaged_data_file_is_named_and_not_used(tmp_path: Path) -> None:
+    folder = _fresh_copy(tmp_path)
+    damaged = folder / "tests/data/mnist/train-images-idx3-ubyte.gz"
+    content = bytearray(gzip.decompress(damaged.read_bytes()))
+    content[5000] ^= 1
+    damaged.write_bytes(gzip.compress(bytes(content)))
+    target = "results/data/mnist-sample/train-images-idx3-ubyte"
+    run = _snakemake(folder, target, "--configfile", "config/smoke.yaml")
+    assert run.returncode != 0
+    assert "train-images-idx3-ubyte" in run.stderr
+    assert re.search(r"error: .*MD5", run.stderr, re.S)
+    assert "Traceback" not in run.stderr
+    assert not (folder / target).exists()
