@@ -3,8 +3,8 @@
 Every integral is a sum over an equidistant grid of spacing h, which for smooth integrands that
 vanish at the border converges faster than any power of h. The grid is the union of four grids
 of spacing 2h, shifted against each other; the largest distance of their four estimates from the
-whole grid's is the stated quadrature error. It is the error of the coarse grids, so larger
-than that of the whole one.
+whole grid's is the stated quadrature error. It is an estimate rather than a bound, and usually
+too large: it shows the error of the coarse grids, of which the whole one is the mean.
 """
 
 import math
@@ -280,8 +280,7 @@ def _axis(vae: VAE, limit: float, resolution: int) -> Tensor:
         raise ValueError(
             f"limit must be positive and resolution at least 4, not {limit} and {resolution}"
         )
-    device = next(vae.parameters()).device
-    return torch.linspace(-limit, limit, resolution, device=device)
+    return torch.linspace(-limit, limit, resolution).to(next(vae.parameters()))
 
 
 def _require_plane(vae: VAE) -> None:
