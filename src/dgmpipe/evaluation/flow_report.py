@@ -66,7 +66,7 @@ def flow_report(
     points = torch.cartesian_prod(y_axis, x_axis).flip(1)
     arrays = {
         "batch": x[:256],
-        "samples": flow.sample(500, stream).cpu(),
+        "samples": flow.sample(200, stream).cpu(),
         "x_axis": x_axis,
         "y_axis": y_axis,
         "log_density": log_density,

@@ -21,7 +21,7 @@ __all__ = ["figure_flow"]
 
 LATENT_LIMIT = 3.5  # half the side of the latent histogram
 BINS = 100
-CONTOUR = 0.1  # of the true density's maximum
+CONTOURS = np.array([0.1, 0.5])  # as shares of the true density's maximum
 NUM_SHOWN = 40  # latent points over the histogram
 TRUE_COLOUR = "#009E73"
 LATENT_TO_DATA = LinearSegmentedColormap.from_list("latent to data", [LATENT, DATA])
@@ -31,7 +31,7 @@ def figure_flow(flow_arrays: Mapping[str, ArrayLike], *, title: str) -> Figure:
     """Draw Figure 5 or 6: data, learned density, hidden states and latent points of a flow.
 
     Latent points are red dots, data and samples blue squares. The learned density lies under the
-    generated samples and a contour of the true density, at a tenth of its maximum. The histogram
+    generated samples and contours of the true density, at a tenth of its maximum. The histogram
     shows [−3.5, 3.5]² and its label says how many points lie outside.
 
     Args:
@@ -86,7 +86,7 @@ def draw_batch(axes: Axes, arrays: Mapping[str, NDArray]) -> None:
 
 
 def draw_density(axes: Axes, arrays: Mapping[str, NDArray]) -> None:
-    """Show the learned density, with generated samples and a contour of the true density."""
+    """Show the learned density, with generated samples and contours of the true density."""
     x, y = arrays["x_axis"], arrays["y_axis"]
     shown = axes.pcolormesh(
         x, y, np.exp(arrays["log_density"]), cmap="Greys", vmin=0, rasterized=True
@@ -96,14 +96,14 @@ def draw_density(axes: Axes, arrays: Mapping[str, NDArray]) -> None:
         x,
         y,
         truth,
-        levels=[CONTOUR * truth.max()],
+        levels=CONTOURS * truth.max(),
         colors=TRUE_COLOUR,
         linewidths=0.8,
         linestyles="solid",
     )
     axes.scatter(*arrays["samples"].T, s=5, c=DATA, marker=DATA_MARKER, alpha=0.7, linewidths=0)
     set_data_space(axes, arrays)
-    axes.set_title("learned density, samples; true density (line)")
+    axes.set_title("learned density, samples; true density (lines)")
     axes.figure.colorbar(shown, ax=axes, label=r"$p_\theta(\mathbf{x})$", shrink=0.7)
 
 
