@@ -5,19 +5,17 @@ with job(snakemake.log[0], snakemake.threads):
 
     import torch
 
-    from dgmpipe.provenance import config_digest
-    from dgmpipe.tracking import RunLogger
+    from dgmpipe.tracking import RunLogger, datasets
     from dgmpipe.training.run import train_model
 
     torch.set_num_threads(snakemake.threads)
     config, model, seed = snakemake.config, snakemake.wildcards.model, int(snakemake.wildcards.seed)
-    dataset = config["data"]["images" if snakemake.input else "moons"]
     logger = RunLogger(
         tier=config["tier"],
         model=model,
         seed=seed,
         config=snakemake.params.config,
-        data=(dataset.get("name", "moons"), config_digest(dataset)),
+        data=datasets(config)["images" if snakemake.input else "moons"],
         key=snakemake.params.key,
         invocation=Path("results", config["tier"], "invocation.json"),
     )

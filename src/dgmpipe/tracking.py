@@ -26,7 +26,7 @@ from mlflow.utils.time import get_current_time_millis
 from dgmpipe.files import write_json
 from dgmpipe.provenance import config_digest, git_state
 
-__all__ = ["RunLogger", "finish_invocation", "start_invocation", "tracking_uri"]
+__all__ = ["RunLogger", "datasets", "finish_invocation", "start_invocation", "tracking_uri"]
 
 _DATABASE = Path("results/mlflow.db")
 _ARTIFACTS = Path("results/mlartifacts")
@@ -123,10 +123,7 @@ class RunLogger:
         self._run_id = run.info.run_id
         params = [Param(key, str(value)) for key, value in self._config.items()]
         self._client.log_batch(self._run_id, params=params)
-        name, digest = self._data
-        dataset = Dataset(name, digest, source_type="local", source=name)
-        context = [InputTag("mlflow.data.context", "training")]
-        self._client.log_inputs(self._run_id, [DatasetInput(dataset, context)])
+        self._client.log_inputs(self._run_id, [_dataset_input(*self._data)])
 
     @_harmless
     def log_row(self, row: Mapping[str, float]) -> None:
@@ -165,6 +162,15 @@ def experiment_name(tier: str) -> str:
     return f"dgmpipe-{tier}"
 
 
+def datasets(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return name and digest of the images and of the moons that a config trains on."""
+    images, moons = config["data"]["images"], config["data"]["moons"]
+    return {
+        "images": (images["name"], config_digest(images["md5"])),
+        "moons": ("moons", config_digest(moons["noise"])),
+    }
+
+
 def start_invocation(tier: str, config: Mapping[str, Any], invocation: Path) -> None:
     """Make the database if there is none, open the parent run, and write its id to a file.
 
@@ -178,6 +184,9 @@ def start_invocation(tier: str, config: Mapping[str, Any], invocation: Path) -> 
     tags[MLFLOW_RUN_NOTE] = f"One invocation of the pipeline on the tier `{tier}`."
     tags[MLFLOW_SOURCE_NAME] = "dgmpipe"
     run = client.create_run(experiment, run_name=f"pipeline {tier}", tags=tags)
+    # Two runs that are the first to name a dataset at the same moment get into each other's way.
+    inputs = [_dataset_input(*data) for data in datasets(config).values()]
+    client.log_inputs(run.info.run_id, inputs)
     client.log_dict(run.info.run_id, config, "config.json")
     write_json({"run_id": run.info.run_id, "uri": tracking_uri()}, invocation)
 
@@ -192,6 +201,11 @@ def finish_invocation(status: str, files: Iterable[Path], invocation: Path) -> N
         client.log_artifact(run_id, str(path), path.parent.name)
     client.set_terminated(run_id, status)
     invocation.unlink()
+
+
+def _dataset_input(name: str, digest: str) -> DatasetInput:
+    dataset = Dataset(name, digest, source_type="local", source=name)
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
 
 def _experiment_id(client: MlflowClient, name: str) -> str:
