@@ -164,6 +164,16 @@ def test_a_mistake_gets_one_sentence(change: Callable[[dict], None], sentence: s
     assert "\n" not in message
 
 
+def test_numbers_from_the_command_line_are_read() -> None:
+    config = copy.deepcopy(TIERS["config"])
+    config["seeds"] = ["0", "12"]
+    config["models"]["vae"] |= {"steps": "50", "learning_rate": "0.01"}
+    check_config(config, SCHEMA)
+    assert config["seeds"] == [0, 12]
+    assert config["models"]["vae"]["steps"] == 50
+    assert config["models"]["vae"]["learning_rate"] == 0.01
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

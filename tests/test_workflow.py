@@ -179,7 +179,7 @@ def test_a_second_run_has_nothing_to_do(smoke: Path) -> None:
     [
         ("models={realnvp: {learning_rate: 0.002}}", {"train": 1, "evaluate_flow": 1}),
         ("evaluation={posterior: {resolution: 61}}", {"vae_posterior": 1, "figure_07": 1}),
-        ("data={images: {folder: null}}", {}),
+        ("data={images: {folder: elsewhere}}", {}),
         ("seeds=[0, 1]", {"train": 3, "evaluate_flow": 2, "vae_evidence": 1}),
     ],
 )

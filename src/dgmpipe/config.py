@@ -1,7 +1,9 @@
 """The config, checked against its schema before any job starts."""
 
 import difflib
-from collections.abc import Mapping
+import functools
+import operator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +27,36 @@ _TYPE_NAMES = {
 }
 
 
-def check_config(config: Mapping[str, Any], schema: str | Path) -> None:
+def check_config(config: dict[str, Any], schema: str | Path) -> None:
     """Check a config, as parsed from YAML, against a schema file.
+
+    Numbers that are text where the schema wants a number are replaced in place: Snakemake passes
+    on what stands within braces or brackets on its command line as text.
 
     Raises:
         UserError: If a key is unknown or missing or a value is not allowed; the message names the
             key by its path from the top, the value, and what is allowed.
     """
     rules = yaml.safe_load(Path(schema).read_text())
-    error = best_match(Draft202012Validator(rules).iter_errors(config))
+    validator = Draft202012Validator(rules)
+    _read_numbers(config, list(validator.iter_errors(config)))
+    error = best_match(validator.iter_errors(config))
     if error is not None:
         raise UserError(f"config: {_explain(error)}; see config/README.md")
+
+
+def _read_numbers(config: dict[str, Any], errors: Iterable[ValidationError]) -> None:
+    """Replace text by the number that YAML reads from it, where text is what an error is about."""
+    for error in errors:
+        if error.validator == "type" and isinstance(error.instance, str):
+            try:
+                value = yaml.safe_load(error.instance)
+            except yaml.YAMLError:
+                continue
+            if type(value) in (int, float):
+                *parents, last = error.absolute_path
+                block = functools.reduce(operator.getitem, parents, config)
+                block[last] = value
 
 
 def _explain(error: ValidationError) -> str:
