@@ -16,7 +16,7 @@ from dgmpipe.evaluation.flows import (
 )
 from dgmpipe.figures.figure_04 import figure_04
 from dgmpipe.figures.figure_flow import figure_flow
-from dgmpipe.models.flow import Flow
+from dgmpipe.models.flow import Flow, log_normal
 from dgmpipe.models.otflow import OTFlow
 from dgmpipe.models.realnvp import RealNVP
 
@@ -48,17 +48,23 @@ def normal(n: int, seed: int = 0) -> torch.Tensor:
 def test_held_out_nll_finds_the_divergence_of_two_normals():
     # KL(N(0, I) ‖ N(m, 4 I)) in two dimensions.
     expected = 2 * math.log(2) + (2 + 0.5**2) / 8 - 1
-    result = held_out_nll(
-        Affine(2.0, (0.5, 0.0)), normal(40_000), ENTROPY_OF_NORMAL, batch_size=999
-    )
-    assert result["nll"] - ENTROPY_OF_NORMAL == result["kl"]
-    assert 0 < result["standard_error"] < 0.005
-    assert abs(result["kl"] - expected) < 4 * result["standard_error"]
+    result = held_out_nll(Affine(2.0, (0.5, 0.0)), normal(40_000), log_normal, batch_size=999)
+    assert abs(result["kl"] - expected) < 4 * result["kl_standard_error"]
+    cross_entropy = ENTROPY_OF_NORMAL + expected
+    assert abs(result["nll"] - cross_entropy) < 4 * result["nll_standard_error"]
+    assert 0 < result["nll_standard_error"] < 0.005
+    assert 0 < result["kl_standard_error"] < 0.005
+
+
+def test_the_truth_has_no_divergence_from_itself():
+    result = held_out_nll(Affine(1.0), normal(1000), log_normal, batch_size=1000)
+    assert result["kl"] == pytest.approx(0, abs=1e-6)
+    assert result["kl_standard_error"] < 1e-6
 
 
 def test_held_out_nll_does_not_depend_on_the_batch_size():
     flow, x = Affine(2.0), normal(100)
-    whole, parts = (held_out_nll(flow, x, 0.0, batch_size=n)["nll"] for n in (100, 7))
+    whole, parts = (held_out_nll(flow, x, log_normal, batch_size=n)["nll"] for n in (100, 7))
     assert whole == pytest.approx(parts, rel=1e-6)
 
 
@@ -122,8 +128,8 @@ def test_latent_gaussianity_tells_a_perfect_flow_from_a_wrong_one():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: held_out_nll(Affine(1.0), normal(1), 0.0, batch_size=5), "at least 1"),
-        (lambda: held_out_nll(Affine(1.0), normal(5), 0.0, batch_size=0), "at least 1"),
+        (lambda: held_out_nll(Affine(1.0), normal(1), log_normal, batch_size=5), "at least 1"),
+        (lambda: held_out_nll(Affine(1.0), normal(5), log_normal, batch_size=0), "at least 1"),
         (lambda: density_grid(Affine(1.0), normal(3), torch.zeros(3)), "one-dimensional"),
         (lambda: inverse_error(Affine(1.0), normal(3), num_steps=4), "not for a Affine"),
         (lambda: energy_distance_to_normal(torch.zeros(1, 2)), "at least 2"),
