@@ -2,7 +2,6 @@
 
 import contextlib
 import gzip
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from dgmpipe.data.idx import idx_bytes, parse_idx, read_idx, write_idx
+from dgmpipe.data.idx import idx_bytes, parse_idx, read_idx
 from dgmpipe.data.mnist import load_mnist
 from dgmpipe.errors import UserError
+from dgmpipe.files import replacing
 
 LABELS = np.array([5, 0, 4], dtype=np.uint8)
 IMAGES = np.arange(3 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(3, 28, 28)
@@ -86,31 +86,29 @@ def test_bytes_are_those_of_the_format():
     [LABELS.astype(np.int64), np.zeros((2, 2), np.uint8), np.zeros((0, 28, 28), np.uint8)],
     ids=["int64", "two dimensions", "empty"],
 )
-def test_other_arrays_are_refused(array, tmp_path):
+def test_other_arrays_are_refused(array):
     with pytest.raises(ValueError, match="must have dtype uint8"):
-        write_idx(array, tmp_path / "file")
-    assert not list(tmp_path.iterdir())
+        idx_bytes(array)
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     path = tmp_path / "labels"
-    write_idx(LABELS, path)
+    path.write_bytes(idx_bytes(LABELS))
 
-    def write_half(self, data):
-        with self.open("wb") as file:
-            file.write(data[: len(data) // 2])
-        raise OSError("disk full")
+    def write_half():
+        with replacing(path) as temporary:
+            temporary.write_bytes(idx_bytes(LABELS + 1)[:9])
+            raise OSError("disk full")
 
-    monkeypatch.setattr(Path, "write_bytes", write_half)
     with pytest.raises(OSError, match="disk full"):
-        write_idx(LABELS + 1, path)
+        write_half()
     assert list(tmp_path.iterdir()) == [path]
     np.testing.assert_array_equal(read_idx(path), LABELS)
 
 
 def write_split(folder, images=IMAGES, labels=LABELS):
-    write_idx(images, folder / "train-images-idx3-ubyte")
-    write_idx(labels, folder / "train-labels-idx1-ubyte")
+    (folder / "train-images-idx3-ubyte").write_bytes(idx_bytes(images))
+    (folder / "train-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
 
 
 def test_load_mnist_gives_both_tensors(tmp_path):

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from dgmpipe.errors import UserError
-from dgmpipe.files import replacing
 
-__all__ = ["idx_bytes", "parse_idx", "read_idx", "write_idx"]
+__all__ = ["idx_bytes", "parse_idx", "read_idx"]
 
 # A magic number is two zero bytes, the type of the elements (8: unsigned byte), the dimensions.
 NDIM_OF_MAGIC = {0x0801: 1, 0x0803: 3}
@@ -81,14 +80,3 @@ def read_idx(path: str | Path) -> np.ndarray:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; fetch the data first") from None
     return parse_idx(data, str(path))
-
-
-def write_idx(array: np.ndarray, path: str | Path) -> None:
-    """Write labels (N,) or images (N, H, W) of bytes as an IDX file, whole or not at all.
-
-    Raises:
-        ValueError: If the array is not of uint8, not of 1 or 3 dimensions, or empty.
-    """
-    data = idx_bytes(array)
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
