@@ -13,6 +13,12 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's top folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
 def images() -> torch.Tensor:
     """Test images of the committed sample of MNIST, bytes (N, 28, 28)."""
     import gzip
