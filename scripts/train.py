@@ -10,12 +10,13 @@ with job(snakemake.log[0], snakemake.threads):
 
     torch.set_num_threads(snakemake.threads)
     config, model, seed = snakemake.config, snakemake.wildcards.model, int(snakemake.wildcards.seed)
+    generator_from = snakemake.input.generator_from
     logger = RunLogger(
         tier=config["tier"],
         model=model,
         seed=seed,
         config=snakemake.params.config,
-        data=datasets(config)["images" if snakemake.input else "moons"],
+        data=datasets(config)["images" if snakemake.input.data else "moons"],
         key=snakemake.params.key,
         invocation=Path("results", config["tier"], "invocation.json"),
     )
@@ -29,6 +30,7 @@ with job(snakemake.log[0], snakemake.threads):
             moons_noise=config["data"]["moons"]["noise"],
             folder=Path(snakemake.output.weights).parent,
             checkpoints=snakemake.params.checkpoints,
+            generator_from=Path(generator_from[0]).parent if generator_from else None,
             on_evaluation=logger.log_row,
         )
         logger.log_files(snakemake.output)

@@ -3,7 +3,7 @@
 import difflib
 import functools
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from dgmpipe.errors import UserError
+from dgmpipe.models.catalog import MODELS
 
 __all__ = ["check_config"]
 
@@ -34,8 +35,9 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
     on what stands within braces or brackets on its command line as text.
 
     Raises:
-        UserError: If a key is unknown or missing or a value is not allowed; the message names the
-            key by its path from the top, the value, and what is allowed.
+        UserError: If a key is unknown or missing, a value is not allowed, or two values do not go
+            together; the message names the key by its path from the top, the value, and what is
+            allowed.
     """
     rules = yaml.safe_load(Path(schema).read_text())
     validator = Draft202012Validator(rules)
@@ -43,6 +45,29 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
     error = best_match(validator.iter_errors(config))
     if error is not None:
         raise UserError(f"config: {_explain(error)}; see config/README.md")
+    for sentence in _contradictions(config["models"]):
+        raise UserError(f"config: {sentence}; see config/README.md")
+
+
+def _contradictions(models: dict[str, Any]) -> Iterator[str]:
+    """Say what does not go together in a `models` block that is valid key by key."""
+    for name, block in models.items():
+        start = MODELS[name].generator_from
+        if start is None:
+            continue
+        if start not in models:
+            yield f"models.{name} starts from the generator of {start}, which models does not have"
+            return
+        for key in ("latent_dim", "width"):
+            if block[key] != models[start][key]:
+                yield (
+                    f"models.{name}.{key} must be {models[start][key]}, as models.{start}.{key} is:"
+                    f" it starts from that generator; not {block[key]}"
+                )
+    sizes = {n: b["held_out_size"] for n, b in models.items() if "gan" in n}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{size} in models.{name}" for name, size in sizes.items())
+        yield f"held_out_size must be the same for all GANs, to be compared; it is {listed}"
 
 
 def _read_numbers(config: dict[str, Any], errors: Iterable[ValidationError]) -> None:

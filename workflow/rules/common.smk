@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 from dgmpipe.config import check_config
 from dgmpipe.errors import UserError
@@ -25,8 +26,32 @@ pathvars:
     benchmarks=f"{RESULTS}/benchmarks",
 
 
+FLOWS, IMAGE_MODELS = (
+    [model for model in config["models"] if MODELS[model].dataset == dataset]
+    for dataset in ("moons", "images")
+)
+GANS = [model for model in IMAGE_MODELS if model != "vae"]
+
+
+# Figure 10 has a row a kind of model, as in the paper: of a GAN the one that starts from the VAE.
+INTERPOLATED = [
+    model
+    for model in IMAGE_MODELS
+    if model.replace("_random", "_vae") in (model, *set(MODELS) - set(IMAGE_MODELS))
+]
+
+# Where images come from that are compared with the test images. Real training images show what
+# a perfect generator would get.
+IMAGE_SOURCES = [*IMAGE_MODELS, "real"] if IMAGE_MODELS else []
+JUDGED = IMAGE_SOURCES if "classifier" in config["models"] else []
+
+# The seed that figures are drawn from; tables have all of them.
+SHOWN_SEED = config["seeds"][0]
+
+
 wildcard_constraints:
     model="|".join(config["models"]),
+    source="|".join(IMAGE_SOURCES),
     seed="|".join(map(str, config["seeds"])),
 
 
@@ -42,21 +67,36 @@ def training_code(wildcards):
     return code("train.py", MODELS[wildcards.model].module)
 
 
+def source_code(script, *modules):
+    """The code of a comparison depends on the source's model as well."""
+
+    def digest(wildcards):
+        model = [MODELS[wildcards.source].module] if wildcards.source in MODELS else []
+        return code(script, *model, *modules)
+
+    return digest
+
+
 def training_dataset(wildcards):
     """What tells a model's training data apart, wherever its files come from."""
-    if MODELS[wildcards.model].dataset == "images":
-        return config["data"]["images"]["md5"]
-    return config["data"]["moons"]["noise"]
+    if MODELS[wildcards.model].dataset == "moons":
+        return config["data"]["moons"]["noise"]
+    return config["data"]["images"]["md5"]
 
 
 def training_key(wildcards):
-    """Name of the folder of checkpoints that this config, seed and code may continue."""
+    """Name of the folder of checkpoints that this config, seed and code may continue.
+
+    The key of a model that starts from another's generator depends on the other's key.
+    """
+    start = MODELS[wildcards.model].generator_from
     return config_digest(
         [
             config["models"][wildcards.model],
             training_dataset(wildcards),
             training_code(wildcards),
             wildcards.seed,
+            start and training_key(SimpleNamespace(model=start, seed=wildcards.seed)),
         ]
     )
 
@@ -68,30 +108,38 @@ def training_checkpoints(wildcards):
 def training_data(wildcards):
     """The files that a model is trained on; moons are drawn anew in every batch."""
     return (
-        rules.fetch_images.output if MODELS[wildcards.model].dataset == "images" else []
+        [] if MODELS[wildcards.model].dataset == "moons" else rules.fetch_images.output
     )
 
 
-IMAGE_MODELS = [
-    model for model in config["models"] if MODELS[model].dataset == "images"
-]
-FLOWS = [model for model in config["models"] if MODELS[model].dataset == "moons"]
+def source_model(wildcards):
+    """The trained model whose images are evaluated, unless they are real ones."""
+    if wildcards.source == "real":
+        return []
+    return collect(rules.train.output, model=wildcards.source, seed=wildcards.seed)
 
-# The seed that figures are drawn from; tables have all of them.
-SHOWN_SEED = config["seeds"][0]
+
+def initial_generator(wildcards):
+    """The trained model of the same seed whose generator a model starts from, if it does."""
+    start = MODELS[wildcards.model].generator_from
+    return (
+        collect(rules.train.output, model=start, seed=wildcards.seed) if start else []
+    )
 
 
 def figures():
     """Every figure that the models of the config allow."""
     names = ["figure_02_moons", "figure_03_mnist", "figure_04_objective"]
     if "realnvp" in config["models"]:
-        names += ["figure_05_realnvp"]
+        names += ["figure_01_idea", "figure_05_realnvp"]
     if "otflow" in config["models"]:
         names += ["figure_06_otflow"]
     if "vae" in config["models"]:
         names += ["figure_07_posterior", "figure_08_latent"]
     if IMAGE_MODELS:
         names += ["figure_09_samples", "figure_10_interpolation"]
+    if GANS:
+        names += ["figure_11_energy_distance"]
     return collect(
         "<results>/figures/{name}.{format}", name=names, format=["png", "pdf"]
     )
@@ -104,6 +152,10 @@ def tables():
         names += ["flows", "otflow_inverse_error"]
     if "vae" in config["models"]:
         names += ["vae_evidence"]
+    if IMAGE_MODELS:
+        names += ["generators", "generators_summary"]
+    if JUDGED:
+        names += ["class_histograms"]
     return collect("<results>/tables/{name}.csv", name=names)
 
 

@@ -110,8 +110,80 @@ rule evaluate_flow:
         "../../scripts/evaluate_flow.py"
 
 
+rule energy_test:
+    input:
+        images=rules.fetch_images.output,
+        model=source_model,
+    output:
+        "<results>/evaluation/{source}/seed_{seed}/energy.json",
+    log:
+        "<logs>/energy_test/{source}_seed_{seed}.log",
+    benchmark:
+        "<benchmarks>/energy_test/{source}_seed_{seed}.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=config["evaluation"]["energy"],
+        code=source_code("energy_test.py"),
+    script:
+        "../../scripts/energy_test.py"
+
+
+rule energy_floor:
+    input:
+        rules.fetch_images.output,
+    output:
+        "<results>/evaluation/energy_floor.npz",
+    log:
+        "<logs>/energy_floor.log",
+    benchmark:
+        "<benchmarks>/energy_floor.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        # The GANs' energy distance during training is measured on as many images.
+        held_out_size=lambda wildcards: config["models"][GANS[0]]["held_out_size"],
+        num_draws=config["evaluation"]["energy"]["num_floor_draws"],
+        seed=SHOWN_SEED,
+        code=code("energy_floor.py"),
+    script:
+        "../../scripts/energy_floor.py"
+
+
+rule sample_quality:
+    input:
+        images=rules.fetch_images.output,
+        model=source_model,
+        classifier=collect(rules.train.output, model="classifier", seed=SHOWN_SEED),
+    output:
+        numbers="<results>/evaluation/{source}/seed_{seed}/quality.json",
+        classes="<results>/evaluation/{source}/seed_{seed}/classes.csv",
+    log:
+        "<logs>/sample_quality/{source}_seed_{seed}.log",
+    benchmark:
+        "<benchmarks>/sample_quality/{source}_seed_{seed}.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=config["evaluation"]["quality"],
+        code=source_code("sample_quality.py", "dgmpipe.models.classifier"),
+    script:
+        "../../scripts/sample_quality.py"
+
+
 localrules:
+    class_histograms,
     flow_tables,
+    generator_tables,
     training_times,
     vae_evidence_table,
 
@@ -195,3 +267,64 @@ rule vae_evidence_table:
         code=code("vae_evidence_table.py"),
     script:
         "../../scripts/vae_evidence_table.py"
+
+
+rule generator_tables:
+    input:
+        energy=collect(
+            rules.energy_test.output, source=IMAGE_SOURCES, seed=config["seeds"]
+        ),
+        quality=collect(
+            rules.sample_quality.output.numbers, source=JUDGED, seed=config["seeds"]
+        ),
+    output:
+        generators=report(
+            "<results>/tables/generators.csv",
+            category="Comparison",
+            caption="../report/generators.rst",
+            labels={"table": "Generators against the test images"},
+        ),
+        summary=report(
+            "<results>/tables/generators_summary.csv",
+            category="Comparison",
+            caption="../report/generators_summary.rst",
+            labels={"table": "Generators, mean and deviation over seeds"},
+        ),
+    log:
+        "<logs>/generator_tables.log",
+    benchmark:
+        "<benchmarks>/generator_tables.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        sources=IMAGE_SOURCES,
+        seeds=config["seeds"],
+        code=code("generator_tables.py"),
+    script:
+        "../../scripts/generator_tables.py"
+
+
+rule class_histograms:
+    input:
+        collect(
+            rules.sample_quality.output.classes, source=JUDGED, seed=config["seeds"]
+        ),
+    output:
+        report(
+            "<results>/tables/class_histograms.csv",
+            category="Comparison",
+            caption="../report/class_histograms.rst",
+            labels={"table": "Digits that the generators draw"},
+        ),
+    log:
+        "<logs>/class_histograms.log",
+    benchmark:
+        "<benchmarks>/class_histograms.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        sources=JUDGED,
+        seeds=config["seeds"],
+        code=code("class_histograms.py"),
+    script:
+        "../../scripts/class_histograms.py"

@@ -1,4 +1,5 @@
 localrules:
+    figure_01,
     figure_02,
     figure_03,
     figure_04,
@@ -8,6 +9,30 @@ localrules:
     figure_08,
     figure_09,
     figure_10,
+    figure_11,
+
+
+rule figure_01:
+    input:
+        f"<results>/evaluation/realnvp/seed_{SHOWN_SEED}/flow.npz",
+    output:
+        png=report(
+            "<results>/figures/figure_01_idea.png",
+            category="Data",
+            caption="../report/figure_01.rst",
+            labels={"figure": "1: a deep generative model"},
+        ),
+        pdf="<results>/figures/figure_01_idea.pdf",
+    log:
+        "<logs>/figure_01.log",
+    benchmark:
+        "<benchmarks>/figure_01.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        code=code("figure_01.py"),
+    script:
+        "../../scripts/figure_01.py"
 
 
 rule figure_02:
@@ -204,7 +229,7 @@ rule figure_10:
     input:
         collect(
             "<results>/evaluation/{model}/seed_{seed}/samples.npz",
-            model=IMAGE_MODELS,
+            model=INTERPOLATED,
             seed=SHOWN_SEED,
         ),
     output:
@@ -222,7 +247,34 @@ rule figure_10:
     conda:
         "../envs/dgmpipe.yaml"
     params:
-        titles=[MODELS[model].title for model in IMAGE_MODELS],
+        titles=[MODELS[model].title for model in INTERPOLATED],
         code=code("figure_10.py"),
     script:
         "../../scripts/figure_10.py"
+
+
+rule figure_11:
+    input:
+        histories=collect(rules.train.output.history, model=GANS, seed=config["seeds"]),
+        floor=rules.energy_floor.output,
+    output:
+        png=report(
+            "<results>/figures/figure_11_energy_distance.png",
+            category="Comparison",
+            caption="../report/figure_11.rst",
+            labels={"figure": "11: energy distance over training"},
+        ),
+        pdf="<results>/figures/figure_11_energy_distance.pdf",
+    log:
+        "<logs>/figure_11.log",
+    benchmark:
+        "<benchmarks>/figure_11.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        models=GANS,
+        seeds=config["seeds"],
+        titles=[MODELS[model].title for model in GANS],
+        code=code("figure_11.py"),
+    script:
+        "../../scripts/figure_11.py"

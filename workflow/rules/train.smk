@@ -1,6 +1,7 @@
 rule train:
     input:
-        training_data,
+        data=training_data,
+        generator_from=initial_generator,
     output:
         weights="<results>/models/{model}/seed_{seed}/model.safetensors",
         history="<results>/models/{model}/seed_{seed}/history.csv",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dgmpipe.data.moons import sample_moons
 
-__all__ = ["Batches", "ImageBatches", "MoonsBatches", "to_float"]
+__all__ = ["Batches", "ImageBatches", "LabelledBatches", "MoonsBatches", "to_float"]
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ class Batches(ABC):
         return self
 
     @abstractmethod
-    def __next__(self) -> Tensor: ...
+    def __next__(self) -> Any: ...
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -64,12 +64,15 @@ class ImageBatches(Batches):
         self._order = order.to(self._images.device)
         self._position = 0
 
-    def __next__(self) -> Tensor:
+    def _next_indices(self) -> Tensor:
         if self._position + self._batch_size > len(self._images):
             self._start_epoch()
         chosen = self._order[self._position : self._position + self._batch_size]
         self._position += self._batch_size
-        return to_float(self._images[chosen])
+        return chosen
+
+    def __next__(self) -> Tensor:
+        return to_float(self._images[self._next_indices()])
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch_state": self._epoch_state, "position": self._position}
@@ -78,6 +81,30 @@ class ImageBatches(Batches):
         self._shuffle.set_state(state["epoch_state"])
         self._start_epoch()
         self._position = state["position"]
+
+
+class LabelledBatches(ImageBatches):
+    """The batches of `ImageBatches`, each as a pair with the labels (batch_size,) of its images.
+
+    Args:
+        images: Bytes (N, 28, 28) on the training's device.
+        labels: Labels (N,) on the training's device.
+        batch_size: Images in a batch, at most N.
+        shuffle: Random stream of the permutations, on the CPU.
+
+    Raises:
+        ValueError: If there are fewer images than a batch holds.
+    """
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, batch_size: int, shuffle: torch.Generator
+    ) -> None:
+        super().__init__(images, batch_size, shuffle)
+        self._labels = labels
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        chosen = self._next_indices()
+        return to_float(self._images[chosen]), self._labels[chosen]
 
 
 class MoonsBatches(Batches):

@@ -1,11 +1,39 @@
 """What a generator makes of random latent points and of a line between two of them."""
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
+from dgmpipe.data.batches import to_float
+from dgmpipe.data.mnist import load_mnist
 from dgmpipe.models.generator import Generator
+from dgmpipe.models.storage import load_model
+from dgmpipe.streams import random_stream
 
-__all__ = ["interpolate", "sample_images"]
+__all__ = ["evaluated_images", "interpolate", "sample_images"]
+
+
+def evaluated_images(model: str | Path | None, data: str | Path, n: int, seed: int) -> Tensor:
+    """Return the `n` images, shape (n, 28, 28), that are compared with the test images.
+
+    Args:
+        model: Folder of a trained model with a generator, or nothing for real training images.
+        data: Folder of the IDX files, where training images come from.
+        n: Number of images.
+        seed: Seed of the training; latent points and choice of training images depend on it.
+
+    Raises:
+        ValueError: If there are fewer than `n` training images.
+        UserError: If a file is missing or damaged.
+    """
+    stream = random_stream(seed, "evaluated images")
+    if model is not None:
+        return sample_images(load_model(model).generator, n, stream)
+    training, _ = load_mnist(data, "train")
+    if n > len(training):
+        raise ValueError(f"n must be at most the {len(training):,} training images, not {n:,}")
+    return to_float(training[torch.randperm(len(training), generator=stream)[:n]])[:, 0]
 
 
 @torch.no_grad()

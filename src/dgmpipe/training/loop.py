@@ -28,7 +28,7 @@ Row = dict[str, float]
 def train(
     task: Task,
     batches: Batches,
-    held_out: Tensor,
+    held_out: Any,
     *,
     name: str,
     steps: int,

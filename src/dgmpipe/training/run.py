@@ -6,16 +6,21 @@ from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
 
-from dgmpipe.data.batches import Batches, ImageBatches, MoonsBatches, to_float
+from dgmpipe.data.batches import (
+    Batches,
+    ImageBatches,
+    LabelledBatches,
+    MoonsBatches,
+    to_float,
+)
 from dgmpipe.data.mnist import load_mnist
 from dgmpipe.data.moons import sample_moons
 from dgmpipe.devices import choose_device
 from dgmpipe.files import replacing, write_json
 from dgmpipe.models.catalog import MODELS
 from dgmpipe.models.registry import task_class
-from dgmpipe.models.storage import save_weights
+from dgmpipe.models.storage import load_model, save_weights
 from dgmpipe.streams import random_stream, stream_seed
 from dgmpipe.training.checkpoint import Checkpoints
 from dgmpipe.training.loop import Row, train
@@ -33,6 +38,7 @@ def train_model(
     moons_noise: float,
     folder: str | Path,
     checkpoints: str | Path,
+    generator_from: str | Path | None = None,
     on_evaluation: Callable[[Row], None] = lambda row: None,
 ) -> None:
     """Train a model and write `model.safetensors`, `history.csv` and `summary.json`.
@@ -46,6 +52,7 @@ def train_model(
         moons_noise: Noise of the moons; used if the model trains on moons.
         folder: Where the three files go.
         checkpoints: Where checkpoints are kept until the result stands.
+        generator_from: Folder of a trained model whose generator this one starts from.
         on_evaluation: Called with each new row of the history.
 
     Raises:
@@ -56,6 +63,8 @@ def train_model(
     with torch.random.fork_rng():
         torch.manual_seed(stream_seed(seed, "initial weights"))
         network = task_type.build(config)
+    if generator_from is not None:
+        network.generator.load_state_dict(load_model(generator_from).generator.state_dict())
     task = task_type(network.to(target), config)
     batches, held_out = _data(MODELS[model].dataset, config, seed, target, images, moons_noise)
     kept = Checkpoints(checkpoints)
@@ -96,14 +105,15 @@ def _data(
     device: torch.device,
     images: str | Path,
     moons_noise: float,
-) -> tuple[Batches, Tensor]:
+) -> tuple[Batches, Any]:
     """Return the training batches and the held-out data of the evaluations."""
     stream = random_stream(seed, "batches")
     size, held_out_size = config["batch_size"], config["held_out_size"]
     if dataset == "moons":
         held_out = sample_moons(held_out_size, moons_noise, random_stream(seed, "held out"))
         return MoonsBatches(moons_noise, size, stream, device), held_out.to(device)
-    training, _ = load_mnist(images, "train")
-    test, _ = load_mnist(images, "t10k")
-    held_out = to_float(test[:held_out_size].to(device))
-    return ImageBatches(training.to(device), size, stream), held_out
+    training, labels = (tensor.to(device) for tensor in load_mnist(images, "train"))
+    test, test_labels = (tensor[:held_out_size].to(device) for tensor in load_mnist(images, "t10k"))
+    if dataset == "digits":
+        return LabelledBatches(training, labels, size, stream), (to_float(test), test_labels)
+    return ImageBatches(training, size, stream), to_float(test)

@@ -34,7 +34,7 @@ class Task(ABC):
         """Take the model, on its device, and create the optimisers of the config block."""
 
     @abstractmethod
-    def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
+    def step(self, batches: Iterator[Any], noise: torch.Generator) -> dict[str, Tensor]:
         """Do one training step and return its losses, scalars without a graph.
 
         Takes as many batches as it needs with `next(batches)` and draws every random number
@@ -42,7 +42,7 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def evaluate(self, held_out: Tensor, noise: torch.Generator) -> dict[str, float]:
+    def evaluate(self, held_out: Any, noise: torch.Generator) -> dict[str, float]:
         """Return figures of merit on held-out data; called in evaluation mode without a graph.
 
         `noise` starts at the same place in every evaluation, so that a curve of these values

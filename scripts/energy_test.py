@@ -1,0 +1,30 @@
+from dgmpipe.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    from pathlib import Path
+
+    from dgmpipe.data.batches import to_float
+    from dgmpipe.data.mnist import load_mnist
+    from dgmpipe.evaluation.energy import energy_test
+    from dgmpipe.evaluation.samples import evaluated_images
+    from dgmpipe.files import write_json
+
+    settings, seed = snakemake.params.settings, int(snakemake.wildcards.seed)
+    folder = Path(snakemake.input.images[0]).parent
+    model = snakemake.input.model
+    result = energy_test(
+        evaluated_images(
+            Path(model[0]).parent if model else None, folder, settings["num_images"], seed
+        ),
+        to_float(load_mnist(folder, "t10k")[0])[:, 0],
+        num_permutations=settings["num_permutations"],
+        seed=seed,
+    )
+    numbers = {
+        "energy_distance": result.energy_distance,
+        "standard_error": result.standard_error,
+        "statistic": result.statistic,
+        "pvalue": result.pvalue,
+        "null_95": float(result.null_distribution.quantile(0.95)),
+    }
+    write_json(numbers, snakemake.output[0])

@@ -1,0 +1,21 @@
+from dgmpipe.job import job
+
+with job(snakemake.log[0], snakemake.threads):
+    import json
+    from itertools import product
+    from pathlib import Path
+
+    import pandas as pd
+
+    from dgmpipe.evaluation.seeds import mean_and_deviation
+    from dgmpipe.files import replacing
+
+    names = product(snakemake.params.sources, snakemake.params.seeds)
+    table = pd.DataFrame({"model": m, "seed": s} for m, s in names)
+    for files in (snakemake.input.energy, snakemake.input.quality):
+        rows = pd.DataFrame(json.loads(Path(file).read_text()) for file in files)
+        table = pd.concat([table, rows], axis="columns")
+    with replacing(snakemake.output.generators) as temporary:
+        table.to_csv(temporary, index=False)
+    with replacing(snakemake.output.summary) as temporary:
+        mean_and_deviation(table).to_csv(temporary, index=False)

@@ -1,0 +1,198 @@
+"""The generative adversarial networks of Section 5 and how they are trained."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dgmpipe.evaluation.energy import energy_distance
+from dgmpipe.models.generator import Generator
+from dgmpipe.training.task import Task
+
+__all__ = ["GAN", "DCGANTask", "Discriminator", "WGANTask"]
+
+
+class Discriminator(nn.Module):
+    """The discriminator of eq. (33) without its sigmoid, which is also the critic of the WGAN.
+
+    Two convolutions with 4×4 stencils and stride 2, each with batch norm and a leaky ReLU (0.2 x
+    for negative x, where the paper's formula lacks the x), then a linear layer. With the paper's
+    `width=32` it has 36,705 parameters.
+
+    Args:
+        width: Channels of the first convolution; the second has twice as many.
+
+    Raises:
+        ValueError: If `width` is less than 1.
+
+    Example:
+        >>> discriminator = Discriminator()
+        >>> sum(p.numel() for p in discriminator.parameters())
+        36705
+        >>> discriminator(torch.zeros(3, 1, 28, 28)).shape
+        torch.Size([3])
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        if width < 1:
+            raise ValueError(f"width must be at least 1, not {width}")
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, width, kernel_size=4, stride=2, padding=1),
+            nn.BatchNorm2d(width),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, kernel_size=4, stride=2, padding=1),
+            nn.BatchNorm2d(2 * width),
+            nn.LeakyReLU(0.2),
+            nn.Flatten(),
+            nn.Linear(2 * width * 7 * 7, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (N,) for images `x` (N, 1, 28, 28) with intensities in [0, 1].
+
+        The layers see the intensities scaled to [−1, 1]. The logit of d_φ(x) is its argument of
+        the sigmoid in eq. (33): positive where the discriminator takes the image for a true one.
+
+        Raises:
+            ValueError: If `x` is not of shape (N, 1, 28, 28).
+        """
+        if x.ndim != 4 or x.shape[1:] != (1, 28, 28):
+            raise ValueError(f"images must have shape (N, 1, 28, 28), not {tuple(x.shape)}")
+        return self.layers(2 * x - 1)[:, 0]
+
+
+class GAN(nn.Module):
+    """A generator with the discriminator, or critic, that it is trained against.
+
+    Args:
+        generator: Maps latent points (N, q) to images (N, 1, 28, 28) with values in (0, 1).
+        discriminator: Maps images to logits, or values of the potential, of shape (N,).
+    """
+
+    def __init__(self, generator: Generator, discriminator: Discriminator) -> None:
+        super().__init__()
+        self.generator = generator
+        self.discriminator = discriminator
+
+
+class GANTask(Task):
+    """What both ways of training have in common: the model and its evaluation."""
+
+    model: GAN
+
+    @staticmethod
+    def build(config: Mapping[str, Any]) -> GAN:
+        generator = Generator(config["latent_dim"], config["width"])
+        return GAN(generator, Discriminator(config["width"]))
+
+    @abstractmethod
+    def __init__(self, model: GAN, config: Mapping[str, Any]) -> None: ...
+
+    def latent_points(self, like: Tensor, noise: torch.Generator) -> Tensor:
+        """Draw as many points of N(0, I) as there are images in a batch, on its device."""
+        size = len(like), self.model.generator.latent_dim
+        return torch.randn(size, generator=noise).to(like)
+
+    def evaluate(self, held_out: Tensor, noise: torch.Generator) -> dict[str, float]:
+        z = self.latent_points(held_out, noise)
+        generated = torch.cat([self.model.generator(some) for some in z.split(500)])
+        return {"energy_distance": energy_distance(generated, held_out).value}
+
+
+class DCGANTask(GANTask):
+    """Training by eqs. (31) and (32): Adam for both networks, alternating, the same z in both.
+
+    The generator's objective is the saturating one of eq. (32), log(1 − d(g(z))).
+    """
+
+    def __init__(self, model: GAN, config: Mapping[str, Any]) -> None:
+        self.model = model.to(memory_format=torch.channels_last)
+        self.optimizers = {
+            name: torch.optim.Adam(
+                network.parameters(),
+                lr=config[f"{name}_learning_rate"],
+                betas=(config["beta_1"], config["beta_2"]),
+                fused=True,
+            )
+            for name, network in model.named_children()
+        }
+
+    def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
+        generator, discriminator = self.model.generator, self.model.discriminator
+        true = next(batches)
+        generated = generator(self.latent_points(true, noise))
+
+        # log(1 − d) is log-sigmoid of minus the logit, so there is no log of zero.
+        log_true = F.logsigmoid(discriminator(true)).mean()
+        log_false = F.logsigmoid(-discriminator(generated.detach())).mean()
+        discriminator_loss = -(log_true + log_false)
+        _update(self.optimizers["discriminator"], discriminator_loss)
+
+        with _frozen(discriminator):
+            generator_loss = F.logsigmoid(-discriminator(generated)).mean()
+        _update(self.optimizers["generator"], generator_loss)
+        return {
+            "discriminator_loss": discriminator_loss.detach(),
+            "generator_loss": generator_loss.detach(),
+        }
+
+
+class WGANTask(GANTask):
+    """Training by eq. (35), arXiv:1701.07875: several critic steps to each of the generator.
+
+    RMSprop for both networks. After each of its steps the critic's weights are clipped, those of
+    its batch norms excepted: these start at 1, and clipped they would all but switch it off.
+    """
+
+    def __init__(self, model: GAN, config: Mapping[str, Any]) -> None:
+        self.model = model.to(memory_format=torch.channels_last)
+        self.critic_steps = config["critic_steps"]
+        self.clip = config["clip"]
+        self.clipped = [
+            parameter
+            for layer in model.discriminator.layers
+            if not isinstance(layer, nn.BatchNorm2d)
+            for parameter in layer.parameters()
+        ]
+        self.optimizers = {
+            name: torch.optim.RMSprop(
+                network.parameters(), lr=config[f"{name}_learning_rate"], foreach=True
+            )
+            for name, network in model.named_children()
+        }
+
+    def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
+        generator, critic = self.model.generator, self.model.discriminator
+        for _ in range(self.critic_steps):
+            true = next(batches)
+            with torch.no_grad():
+                generated = generator(self.latent_points(true, noise))
+            distance = critic(generated).mean() - critic(true).mean()
+            _update(self.optimizers["discriminator"], -distance)
+            with torch.no_grad():
+                for parameter in self.clipped:
+                    parameter.clamp_(-self.clip, self.clip)
+
+        with _frozen(critic):
+            generator_loss = critic(generator(self.latent_points(true, noise))).mean()
+        _update(self.optimizers["generator"], generator_loss)
+        return {"critic_distance": distance.detach(), "generator_loss": generator_loss.detach()}
+
+
+def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """Keep the gradients of a network's parameters from being computed."""
+    network.requires_grad_(False)
+    yield
+    network.requires_grad_(True)

@@ -1,0 +1,228 @@
+"""The GANs: the discriminator's shape, and both trainings against plain textbook steps."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dgmpipe.data.batches import to_float
+from dgmpipe.evaluation.energy import energy_distance
+from dgmpipe.models import Discriminator, Generator, load_model
+from dgmpipe.models.gan import GAN, DCGANTask, GANTask, WGANTask
+from dgmpipe.training.run import train_model
+
+CONFIGS: dict[type[GANTask], dict[str, Any]] = {
+    DCGANTask: {
+        "discriminator_learning_rate": 2e-4,
+        "generator_learning_rate": 3e-4,
+        "beta_1": 0.5,
+        "beta_2": 0.999,
+    },
+    WGANTask: {
+        "discriminator_learning_rate": 5e-4,
+        "generator_learning_rate": 4e-4,
+        "critic_steps": 5,
+        "clip": 0.01,
+    },
+}
+SIZE = {"latent_dim": 2, "width": 4}
+
+
+def _batches(images: Tensor, size: int = 8) -> Iterator[Tensor]:
+    """True images in double precision, batch by batch and again from the start."""
+    while True:
+        for batch in images.split(size):
+            if len(batch) == size:
+                yield to_float(batch).double()
+
+
+def _gan() -> GAN:
+    torch.manual_seed(1)
+    return GANTask.build(SIZE).double()
+
+
+def _noise() -> torch.Generator:
+    return torch.Generator().manual_seed(2)
+
+
+def _same(one: nn.Module, other: nn.Module, tolerance: float) -> None:
+    for (name, ours), theirs in zip(
+        one.state_dict().items(), other.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance, msg=name)
+
+
+def test_the_discriminator_has_the_layers_of_equation_33() -> None:
+    discriminator = Discriminator()
+    assert sum(p.numel() for p in discriminator.parameters()) == 36_705
+    assert discriminator(torch.rand(5, 1, 28, 28)).shape == (5,)
+
+
+def test_the_discriminator_sees_images_scaled_to_plus_minus_one() -> None:
+    torch.manual_seed(0)
+    discriminator = Discriminator(3).eval()
+    first: nn.Conv2d = discriminator.layers[0]
+    seen = []
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    discriminator(torch.linspace(0, 1, 784).view(1, 1, 28, 28))
+    assert (seen[0].min(), seen[0].max()) == (-1, 1)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (2, 28, 28), (2, 3, 28, 28), (2, 1, 28, 27)])
+def test_the_discriminator_refuses_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"images must have shape \(N, 1, 28, 28\)"):
+        Discriminator()(torch.zeros(shape))
+
+
+def test_a_width_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="width must be at least 1, not 0"):
+        Discriminator(0)
+
+
+def test_dcgan_steps_are_those_of_equations_31_and_32(images: Tensor) -> None:
+    task = DCGANTask(_gan(), CONFIGS[DCGANTask])
+    plain = _gan()
+    d, g = plain.discriminator, plain.generator
+    optimizers = [
+        torch.optim.Adam(network.parameters(), lr=lr, betas=(0.5, 0.999))
+        for network, lr in ((d, 2e-4), (g, 3e-4))
+    ]
+    ours, batches, noise, plain_noise = _batches(images), _batches(images), _noise(), _noise()
+    for _ in range(10):
+        losses = task.step(ours, noise)
+        x, z = next(batches), torch.randn(8, 2, generator=plain_noise).double()
+        gz = g(z)
+        value = d(x).sigmoid().log().mean() + (1 - d(gz.detach()).sigmoid()).log().mean()
+        optimizers[0].zero_grad()
+        (-value).backward()
+        optimizers[0].step()
+        loss = (1 - d(gz).sigmoid()).log().mean()
+        optimizers[1].zero_grad()
+        loss.backward()
+        optimizers[1].step()
+        assert losses["discriminator_loss"].item() == pytest.approx(-value.item(), abs=1e-10)
+        assert losses["generator_loss"].item() == pytest.approx(loss.item(), abs=1e-10)
+    _same(task.model, plain, 1e-7)
+
+
+def test_wgan_steps_are_those_of_algorithm_1_with_the_clipping_after_the_update(
+    images: Tensor,
+) -> None:
+    task = WGANTask(_gan(), CONFIGS[WGANTask])
+    plain = _gan()
+    f, g = plain.discriminator, plain.generator
+    optimizers = [
+        torch.optim.RMSprop(network.parameters(), lr=lr) for network, lr in ((f, 5e-4), (g, 4e-4))
+    ]
+    ours, batches, noise, plain_noise = _batches(images), _batches(images), _noise(), _noise()
+    for _ in range(4):
+        losses = task.step(ours, noise)
+        for _ in range(5):
+            x, z = next(batches), torch.randn(8, 2, generator=plain_noise).double()
+            distance = f(g(z).detach()).mean() - f(x).mean()
+            optimizers[0].zero_grad()
+            (-distance).backward()
+            optimizers[0].step()
+            for name, parameter in f.named_parameters():
+                if name not in ("layers.1.weight", "layers.1.bias", "layers.4.weight",
+                                "layers.4.bias"):  # fmt: skip
+                    parameter.data.clamp_(-0.01, 0.01)
+        loss = f(g(torch.randn(8, 2, generator=plain_noise).double())).mean()
+        optimizers[1].zero_grad()
+        loss.backward()
+        optimizers[1].step()
+        assert losses["critic_distance"].item() == pytest.approx(distance.item(), abs=1e-10)
+        assert losses["generator_loss"].item() == pytest.approx(loss.item(), abs=1e-10)
+    _same(task.model, plain, 1e-7)
+
+
+def test_the_critic_is_clipped_but_for_its_batch_norms(images: Tensor) -> None:
+    task = WGANTask(_gan(), CONFIGS[WGANTask])
+    for _ in range(3):
+        task.step(_batches(images), _noise())
+    for layer in task.model.discriminator.layers:
+        largest = max((p.abs().max().item() for p in layer.parameters()), default=0)
+        assert (largest > 0.5) if isinstance(layer, nn.BatchNorm2d) else (largest <= 0.01)
+
+
+def test_a_discriminator_that_is_sure_gives_finite_losses(images: Tensor) -> None:
+    task = DCGANTask(_gan(), CONFIGS[DCGANTask])
+    with torch.no_grad():
+        task.model.discriminator.layers[-1].bias += 1e6
+    losses = task.step(_batches(images), _noise())
+    assert all(loss.isfinite() for loss in losses.values())
+
+
+@pytest.mark.parametrize("kind", [DCGANTask, WGANTask])
+def test_a_step_moves_every_parameter_of_both_networks(kind: type[GANTask], images: Tensor) -> None:
+    task = kind(_gan(), CONFIGS[kind])
+    before = copy.deepcopy(task.model)
+    task.step(_batches(images), _noise())
+    for (name, parameter), old in zip(
+        task.model.named_parameters(), before.parameters(), strict=True
+    ):
+        assert not torch.equal(parameter, old), name
+        assert parameter.requires_grad, name
+
+
+def test_the_evaluation_is_the_energy_distance_of_generated_from_held_out_images(
+    images: Tensor,
+) -> None:
+    task = DCGANTask(GANTask.build(SIZE), CONFIGS[DCGANTask])
+    task.model.eval()
+    held_out = to_float(images[:100])
+    with torch.no_grad():
+        merit = task.evaluate(held_out, _noise())
+        generated = task.model.generator(torch.randn(100, 2, generator=_noise()))
+    assert merit == {"energy_distance": pytest.approx(energy_distance(generated, held_out).value)}
+
+
+def test_a_gan_starts_from_the_trained_generator_it_is_given(root: Path, tmp_path: Path) -> None:
+    import gzip
+
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in (root / "tests/data/mnist").glob("*.gz"):
+        (data / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    common = {
+        "steps": 2, "batch_size": 16, "evaluate_every": 1, "checkpoint_every": 10,
+        "held_out_size": 50, **SIZE,
+    }  # fmt: skip
+    place = {"seed": 0, "device": "cpu", "images": data, "moons_noise": 0.05}
+    blocks = {
+        "vae": common | {"learning_rate": 1e-3, "weight_decay": 0.0},
+        "dcgan_vae": common | CONFIGS[DCGANTask],
+        "dcgan_random": common | CONFIGS[DCGANTask],
+    }
+    for name, block in blocks.items():
+        train_model(
+            name,
+            block,
+            folder=tmp_path / name,
+            checkpoints=tmp_path / "checkpoints" / name,
+            generator_from=tmp_path / "vae" if name == "dcgan_vae" else None,
+            **place,
+        )
+    starts = {
+        name: pd.read_csv(tmp_path / name / "history.csv")["energy_distance"][0]
+        for name in ("dcgan_vae", "dcgan_random")
+    }
+    vae = load_model(tmp_path / "vae")
+    fresh = GAN(vae.generator, Discriminator(4))
+    task = DCGANTask(fresh.eval(), CONFIGS[DCGANTask])
+    from dgmpipe.data.mnist import load_mnist
+    from dgmpipe.streams import random_stream
+
+    held_out = to_float(load_mnist(data, "t10k")[0][:50])
+    with torch.no_grad():
+        expected = task.evaluate(held_out, random_stream(0, "evaluation"))["energy_distance"]
+    assert starts["dcgan_vae"] == pytest.approx(expected)
+    assert starts["dcgan_random"] != pytest.approx(expected)
+    trained = load_model(tmp_path / "dcgan_vae")
+    assert isinstance(trained.generator, Generator)
+    assert not trained.training
