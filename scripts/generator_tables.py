@@ -12,9 +12,12 @@ with job(snakemake.log[0], snakemake.threads):
 
     names = product(snakemake.params.sources, snakemake.params.seeds)
     table = pd.DataFrame({"model": m, "seed": s} for m, s in names)
-    for files in (snakemake.input.energy, snakemake.input.quality):
-        rows = pd.DataFrame(json.loads(Path(file).read_text()) for file in files)
-        table = pd.concat([table, rows], axis="columns")
+    energy, quality = (
+        pd.DataFrame([json.loads(Path(file).read_text()) for file in files])
+        for files in (snakemake.input.energy, snakemake.input.quality)
+    )
+    tested = ["energy_distance", "standard_error", "pvalue", "statistic", "null_95"]
+    table = pd.concat([table, energy[tested], quality], axis="columns")
     with replacing(snakemake.output.generators) as temporary:
         table.to_csv(temporary, index=False)
     with replacing(snakemake.output.summary) as temporary:

@@ -11,14 +11,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dgmpipe.figures import style
+from dgmpipe.figures.figure_01 import figure_01
 from dgmpipe.figures.figure_02 import figure_02
 from dgmpipe.figures.figure_03 import figure_03
 from dgmpipe.figures.figure_07 import figure_07
 from dgmpipe.figures.figure_08 import figure_08
 from dgmpipe.figures.figure_09 import figure_09
 from dgmpipe.figures.figure_10 import figure_10
+from dgmpipe.figures.figure_11 import COLOURS, Curves, figure_11
 
-MODULES = ["style", *(f"figure_{number:02}" for number in (2, 3, 7, 8, 9, 10))]
+MODULES = ["style", *(f"figure_{number:02}" for number in (1, 2, 3, 7, 8, 9, 10, 11))]
 
 
 def some_images(number):
@@ -72,13 +74,47 @@ def some_latent():
     }
 
 
+def some_flow():
+    axis = np.linspace(-2, 2, 30)
+    log_density = -((axis**2)[:20, None] + axis**2)
+    return {
+        "batch": some_points(50),
+        "latent_samples": some_points(40),
+        "samples": some_points(40) / 2,
+        "x_axis": axis,
+        "y_axis": axis[:20],
+        "log_density": log_density,
+        "true_log_density": log_density,
+    }
+
+
+def some_curves(seeds):
+    steps = np.arange(0, 100, 10)
+    return [
+        Curves(
+            f"{kind}_{start}",
+            f"{kind}, {start}",
+            steps,
+            scale * np.exp(-steps / 50 + np.random.default_rng(1).normal(size=(seeds, 10)) / 10),
+        )
+        for kind, scale in (("dcgan", 5), ("wgan", 3))
+        for start in ("random", "vae")
+    ]
+
+
+def some_floor():
+    return np.random.default_rng(2).normal(size=100) * 0.005
+
+
 FIGURES = {
+    "01": lambda: figure_01(some_flow()),
     "02": lambda: figure_02(some_points(50), some_points(40)),
     "03": lambda: figure_03(some_points(50), some_images(20)),
     "07": lambda: figure_07(some_posterior(2)),
     "08": lambda: figure_08(some_latent()),
     "09": lambda: figure_09(some_images(16), {"VAE": some_images(9)}),
     "10": lambda: figure_10({"VAE": some_images(20), "DCGAN": some_images(20)}),
+    "11": lambda: figure_11(some_curves(3), some_floor()),
 }
 
 
@@ -97,7 +133,8 @@ def drawn(request):
 
 
 @pytest.mark.parametrize(
-    ("name", "number"), [("02", 2), ("03", 2), ("07", 10), ("08", 4), ("09", 2), ("10", 2)]
+    ("name", "number"),
+    [("01", 3), ("02", 2), ("03", 2), ("07", 10), ("08", 4), ("09", 2), ("10", 2), ("11", 1)],
 )
 def test_figures_have_their_panels(name, number):
     figure = FIGURES[name]()
@@ -109,6 +146,8 @@ def test_every_panel_says_what_it_shows(drawn):
     for axes in panels(drawn()):
         if is_picture(axes):
             assert list(axes.get_yticks()) == []
+        elif len(axes.get_xticks()) == 0:
+            assert axes.get_xlabel() or axes.get_title()
         else:
             assert axes.get_xlabel()
             assert axes.get_ylabel()
@@ -163,8 +202,60 @@ def test_figure_07_draws_log_densities_of_minus_infinity():
 @pytest.mark.parametrize("models", range(1, 6))
 def test_figure_09_has_a_panel_for_each_model(models):
     samples = {f"model {k}": some_images(4) for k in range(models)}
-    titles = [axes.get_title() for axes in figure_09(some_images(4), samples).axes]
-    assert titles == ["true images", *samples]
+    titles = {axes.get_title() for axes in figure_09(some_images(4), samples).axes}
+    assert titles == {"true images", *samples}
+
+
+def test_figure_09_has_true_images_over_the_vae_and_a_column_a_gan():
+    names = ["VAE", "DCGAN", "DCGAN from VAE", "WGAN", "WGAN from VAE"]
+    figure = figure_09(some_images(4), {name: some_images(4) for name in names})
+    FigureCanvasAgg(figure).draw()
+    places = {axes.get_title(): axes.get_position().p0 for axes in figure.axes}
+    for upper, lower in (("true images", "VAE"), names[1:3], names[3:5]):
+        assert places[upper][0] == pytest.approx(places[lower][0])
+        assert places[upper][1] > places[lower][1]
+    assert places["VAE"][0] < places["DCGAN"][0] < places["WGAN"][0]
+
+
+def test_figure_01_links_latent_points_with_what_is_generated_from_them():
+    flow = some_flow()
+    figure = figure_01(flow)
+    links = [artist for artist in figure.artists if hasattr(artist, "xy1")]
+    assert len(links) >= 5
+    for k, link in enumerate(links):
+        assert link.xy1 == pytest.approx(flow["latent_samples"][k])
+        assert link.xy2 == pytest.approx(flow["samples"][k])
+
+
+def test_figure_11_has_blue_dcgan_red_wgan_random_dashed_and_vae_solid():
+    axes = figure_11(some_curves(1), some_floor()).axes[0]
+    look = {line.get_label(): (line.get_color(), line.get_linestyle()) for line in axes.lines}
+    assert look == {
+        "dcgan, random": (COLOURS["dcgan"], "--"),
+        "dcgan, vae": (COLOURS["dcgan"], "-"),
+        "wgan, random": (COLOURS["wgan"], "--"),
+        "wgan, vae": (COLOURS["wgan"], "-"),
+    }
+
+
+def test_figure_11_draws_the_mean_of_the_seeds_in_the_band_between_them():
+    curves = some_curves(4)
+    axes = figure_11(curves, some_floor()).axes[0]
+    bands = [band.get_paths()[0].vertices[:, 1] for band in axes.collections]
+    assert len(bands) == len(axes.lines) == len(curves)
+    for curve, line, band in zip(curves, axes.lines, bands, strict=True):
+        assert line.get_ydata() == pytest.approx(curve.distances.mean(axis=0))
+        assert band.min() == pytest.approx(curve.distances.min())
+        assert band.max() == pytest.approx(curve.distances.max())
+    assert not figure_11(some_curves(1), some_floor()).axes[0].collections
+
+
+def test_figure_11_has_the_floor_of_real_images():
+    floor = some_floor()
+    axes = figure_11(some_curves(1), floor).axes[0]
+    (band,) = axes.patches
+    assert band.get_y() + band.get_height() == pytest.approx(np.quantile(floor, 0.95))
+    assert axes.get_ylim()[0] == pytest.approx(band.get_y())
 
 
 def test_figure_10_ticks_stand_below_the_images_centres():
@@ -198,6 +289,11 @@ def without(arrays, name):
 @pytest.mark.parametrize(
     "draw",
     [
+        lambda: figure_01(without(some_flow(), "latent_samples")),
+        lambda: figure_01(some_flow() | {"samples": some_points(39)}),
+        lambda: figure_11([], some_floor()),
+        lambda: figure_11(some_curves(1), []),
+        lambda: figure_11([some_curves(1)[0]._replace(steps=np.arange(9))], some_floor()),
         lambda: figure_02(some_points(5)[:, :1], some_points(5)),
         lambda: figure_02(some_points(5), some_points(5).T),
         lambda: figure_03(some_points(5), some_images(5)[0]),
@@ -219,6 +315,12 @@ def without(arrays, name):
 def test_wrong_shapes_are_refused(draw):
     with pytest.raises(ValueError, match=r"shape|missing|at least one|fit into|one edge more"):
         draw()
+
+
+def test_figure_11_draws_only_gans():
+    curve = some_curves(1)[0]._replace(model="vae")
+    with pytest.raises(ValueError, match="model must be dcgan or wgan, then _random or _vae"):
+        figure_11([curve], some_floor())
 
 
 def test_roles_differ_in_grey():

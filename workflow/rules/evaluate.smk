@@ -222,10 +222,12 @@ rule flow_tables:
 rule training_times:
     input:
         summaries=collect(
-            rules.train.output.summary, model=config["models"], seed=config["seeds"]
+            rules.train.output.summary,
+            model=FLOWS + IMAGE_MODELS,
+            seed=config["seeds"],
         ),
         benchmarks=collect(
-            rules.train.benchmark, model=config["models"], seed=config["seeds"]
+            rules.train.benchmark, model=FLOWS + IMAGE_MODELS, seed=config["seeds"]
         ),
     output:
         report(

@@ -256,7 +256,7 @@ rule figure_10:
 rule figure_11:
     input:
         histories=collect(rules.train.output.history, model=GANS, seed=config["seeds"]),
-        floor=rules.energy_floor.output,
+        floor=rules.energy_floor.output[0],
     output:
         png=report(
             "<results>/figures/figure_11_energy_distance.png",

@@ -1,5 +1,12 @@
 """What is measured of trained models."""
 
+from dgmpipe.evaluation.energy import EnergyTestResult, energy_distance, energy_test
 from dgmpipe.evaluation.posterior import PosteriorGrid, posterior_grid
 
-__all__ = ["PosteriorGrid", "posterior_grid"]
+__all__ = [
+    "EnergyTestResult",
+    "PosteriorGrid",
+    "energy_distance",
+    "energy_test",
+    "posterior_grid",
+]

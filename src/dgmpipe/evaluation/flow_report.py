@@ -37,7 +37,7 @@ def flow_report(
         num_latent: Points for the comparison of the latent distribution with N(0, I).
 
     Returns:
-        The arrays that `figure_flow` draws, and by name: `nll` and `kl` with their standard
+        The arrays that `figure_01` and `figure_flow` draw, and by name: `nll` and `kl` with their standard
         errors, in nats; `mass`, the integral of the learned density over the shown rectangle;
         `inverse_error`, for OT-Flow also at each number of `RK4_STEPS`; and how Gaussian the
         latent points are.
@@ -63,9 +63,11 @@ def flow_report(
     cell = (x_axis[1] - x_axis[0]) * (y_axis[1] - y_axis[0])
     numbers["mass"] = (log_density.double().exp().sum() * cell).item()
     points = torch.cartesian_prod(y_axis, x_axis).flip(1)
+    latent_samples = torch.randn(200, 2, generator=stream)
     arrays = {
         "batch": x[:256],
-        "samples": flow.sample(200, stream).cpu(),
+        "latent_samples": latent_samples,
+        "samples": flow(latent_samples.to(next(flow.parameters())))[0].cpu(),
         "x_axis": x_axis,
         "y_axis": y_axis,
         "log_density": log_density,

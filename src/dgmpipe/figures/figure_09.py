@@ -14,7 +14,8 @@ __all__ = ["figure_09"]
 def figure_09(true_images: ArrayLike, samples: Mapping[str, ArrayLike]) -> Figure:
     """Draw Figure 9: a grid of true images, then a grid of random samples for each model.
 
-    The panels come in rows of two or three, the true images first.
+    Two or three panels stand in a row, more in two rows and column by column, so that all six have
+    the paper's order: true images over the VAE, then a column a GAN, random start over the VAE's.
 
     Args:
         true_images: Images (N, 28, 28) with intensities in [0, 1].
@@ -28,13 +29,13 @@ def figure_09(true_images: ArrayLike, samples: Mapping[str, ArrayLike]) -> Figur
     panels = {"true images": true_images, **samples}
     for title, images in panels.items():
         check_shapes({title: images}, **{title: "N 28 28"})
-    columns = 2 if len(panels) in (2, 4) else 3
-    rows = -(-len(panels) // columns)
+    rows = 1 if len(panels) <= 3 else 2
+    columns = -(-len(panels) // rows)
     with new_figure(2.35 * columns, 2.5 * rows) as figure:
         grid = figure.subplots(rows, columns, squeeze=False)
-        for axes, (title, images) in zip(grid.flat, panels.items(), strict=False):
+        for axes, (title, images) in zip(grid.T.flat, panels.items(), strict=False):
             image_grid(axes, images, *square_grid(len(np.asarray(images))))
             axes.set_title(title)
-        for axes in grid.flat[len(panels) :]:
+        for axes in grid.T.flat[len(panels) :]:
             axes.remove()
     return figure

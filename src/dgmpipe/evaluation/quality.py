@@ -1,0 +1,401 @@
+"""How good and how varied generated digits are, and whether they are copies of training images.
+
+Mode collapse shows in what a digit classifier takes the images for, and in how few of the real
+images they come near, in the space of the classifier's features; memorising shows in the distance
+to the training images. Each number needs its value for real images in the generated ones' place
+beside it, since even those differ from other real images.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from dgmpipe.evaluation.energy import pairwise_distances
+from dgmpipe.models.classifier import Classifier
+
+__all__ = [
+    "ClassHistogram",
+    "FeatureComparison",
+    "Memorisation",
+    "SampleQuality",
+    "ambiguous_share",
+    "class_histogram",
+    "compare_features",
+    "memorisation",
+    "nearest_training_distances",
+    "sample_quality",
+]
+
+# Rows of a matrix of distances that are held at once; with 10,000 columns they take 40 MB.
+_BLOCK_SIZE = 512
+
+# Points at the very radius of a ball are in it, whichever way the two distances were rounded.
+_TIE = 1e-9
+
+# A copy is nearer to its training image than this multiple of the distance to the next one.
+_COPY_RATIO = 0.5
+
+
+@dataclass(frozen=True)
+class ClassHistogram:
+    """Classes of generated images beside those of real ones.
+
+    Attributes:
+        generated: Number of images of each class, int64 (C,).
+        real: Likewise of the real images.
+    """
+
+    generated: Tensor
+    real: Tensor
+
+    @property
+    def num_found(self) -> int:
+        """Classes whose share of the generated images is at least a tenth of the real share."""
+        n, m = int(self.generated.sum()), int(self.real.sum())
+        return int(((10 * m * self.generated >= n * self.real) & (self.real > 0)).sum())
+
+    @property
+    def total_variation(self) -> float:
+        """Half the sum of the shares' absolute differences: 0 if equal, 1 if disjoint."""
+        shares = (counts.double() / counts.sum() for counts in (self.generated, self.real))
+        return torch.sub(*shares).abs().sum().item() / 2
+
+
+@dataclass(frozen=True)
+class FeatureComparison:
+    """How two samples of features overlap, judged by balls that reach to the k-th neighbour.
+
+    Attributes:
+        precision: Share of generated points within the ball of a real point.
+        recall: Share of real points within the ball of a generated point.
+        density: Balls of real points that a generated point is in, on average, divided by k.
+        coverage: Share of real points whose ball holds a generated point.
+    """
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """How near generated images are to training images, measured against real test images.
+
+    Attributes:
+        median_distance: Median distance to the nearest training image over that of the test
+            images: 0 for copies, 1 for a perfect generator, and below 1 for blurred images too.
+        near_share: Share of images nearer to the training images than all but 5% of the test
+            images are: 1 for copies, 0.05 for a perfect generator. Blurred images and a collapse
+            to a plain digit raise it too.
+        copied_share: Share of images less than half as far from the nearest training image as
+            from the second nearest: 1 for copies, `test_copied_share` for a perfect generator.
+            Blurred and plain images, which are near to many training images, do not raise it.
+        test_copied_share: Likewise of the test images.
+    """
+
+    median_distance: float
+    near_share: float
+    copied_share: float
+    test_copied_share: float
+
+
+@dataclass(frozen=True)
+class SampleQuality:
+    """What `sample_quality` found.
+
+    Attributes:
+        numbers: Figures of merit by name.
+        classes: How many generated and test images the classifier takes for each digit.
+    """
+
+    numbers: dict[str, float]
+    classes: ClassHistogram
+
+
+@torch.no_grad()
+def sample_quality(
+    generated: Tensor,
+    test: Tensor,
+    training: Tensor,
+    classifier: Classifier,
+    *,
+    num_neighbours: int = 5,
+    confidence: float = 0.9,
+    num_searched: int = 2000,
+) -> SampleQuality:
+    """Compare generated images with test images, and with the training images they may copy.
+
+    All images have intensities in [0, 1].
+
+    Args:
+        generated: Images (N, 28, 28).
+        test: Real images (M, 28, 28) that the generator was not trained on.
+        training: Those it was trained on, (T, 28, 28), T at least 2.
+        classifier: Trained, in evaluation mode; the work is done on its device.
+        num_neighbours: k of `compare_features`, less than N and M.
+        confidence: Highest probability below which an image is ambiguous.
+        num_searched: Images, the first of the generated and of the test images, whose nearest
+            training images are searched for; all of them if there are fewer.
+
+    Returns:
+        In `numbers`: `digits_found`, `digits_total_variation` (see `ClassHistogram`),
+        `ambiguous`, `test_ambiguous` (see `ambiguous_share`), and the fields of
+        `FeatureComparison` and `Memorisation`.
+
+    Raises:
+        ValueError: If images are not floats of shape (N, 28, 28) in [0, 1], or too few; if
+            num_neighbours or num_searched is less than 1, or confidence is not in [0, 1].
+    """
+    for name, images in (("generated", generated), ("test", test), ("training", training)):
+        if images.ndim != 3 or images.shape[1:] != (28, 28) or not len(images):
+            raise ValueError(
+                f"{name} images must have shape (N, 28, 28), N at least 1,"
+                f" not {tuple(images.shape)}"
+            )
+        if not images.is_floating_point():
+            raise ValueError(f"{name} images must be floats in [0, 1], not {images.dtype}")
+        low, high = images.min().item(), images.max().item()
+        if not (low >= 0 and high <= 1):  # NaN is not either
+            raise ValueError(f"{name} images must lie in [0, 1], not in [{low:g}, {high:g}]")
+    if num_searched < 1:
+        raise ValueError(f"num_searched must be at least 1, not {num_searched}")
+
+    features, logits = _judge(classifier, generated)
+    test_features, test_logits = _judge(classifier, test)
+    classes = class_histogram(logits, test_logits)
+    device = features.device
+    copies = memorisation(
+        generated[:num_searched].flatten(1).to(device),
+        test[:num_searched].flatten(1).to(device),
+        training.flatten(1).to(device),
+    )
+    numbers = {
+        "digits_found": float(classes.num_found),
+        "digits_total_variation": classes.total_variation,
+        "ambiguous": ambiguous_share(logits, confidence),
+        "test_ambiguous": ambiguous_share(test_logits, confidence),
+        **asdict(compare_features(features, test_features, num_neighbours=num_neighbours)),
+        **asdict(copies),
+    }
+    return SampleQuality(numbers, classes)
+
+
+def class_histogram(generated_logits: Tensor, real_logits: Tensor) -> ClassHistogram:
+    """Count the most probable classes of images by their logits, (N, C) and (M, C).
+
+    Raises:
+        ValueError: If logits are empty, not finite, or of other shapes.
+
+    Example:
+        >>> histogram = class_histogram(torch.eye(3)[[0, 0, 1]], torch.eye(3))
+        >>> histogram.generated.tolist(), histogram.num_found
+        ([2, 1, 0], 2)
+        >>> round(histogram.total_variation, 3)
+        0.333
+    """
+    _require_pair("generated_logits", generated_logits, "real_logits", real_logits)
+    generated, real = (
+        logits.argmax(1).bincount(minlength=logits.shape[1]).cpu()
+        for logits in (generated_logits, real_logits)
+    )
+    return ClassHistogram(generated, real)
+
+
+def ambiguous_share(logits: Tensor, confidence: float = 0.9) -> float:
+    """Return the share of images, by `logits` (N, C), none of whose classes is that probable.
+
+    Raises:
+        ValueError: If logits are empty, not finite or not (N, C), or confidence is not in [0, 1].
+
+    Example:
+        >>> ambiguous_share(torch.tensor([[0.0, 0.0], [0.0, 5.0]]))
+        0.5
+    """
+    _require_rows("logits", logits)
+    if not 0 <= confidence <= 1:
+        raise ValueError(f"confidence must be in [0, 1], not {confidence}")
+    return (logits.softmax(1).amax(1) < confidence).double().mean().item()
+
+
+@torch.no_grad()
+def compare_features(
+    generated: Tensor, real: Tensor, *, num_neighbours: int = 5, block_size: int = _BLOCK_SIZE
+) -> FeatureComparison:
+    """Return precision and recall, arXiv:1904.06991, density and coverage, arXiv:2002.09797.
+
+    The ball of a point reaches to its k-th nearest neighbour within its own sample, that one
+    included. For equal distributions the density is 1 on average, and the coverage is
+    1 − (M−1)⋯(M−k) / ((M+N−1)⋯(M+N−k)): 0.969 for k = 5 and large N = M. Precision and recall
+    have no such value and change with the sizes: compare them at equal N and M only. Besides the
+    points, memory is needed for a few blocks of distances.
+
+    Args:
+        generated: Points (N, F).
+        real: Points (M, F).
+        num_neighbours: k, at least 1 and less than N and M.
+        block_size: Points of one side whose distances to all others are held at once.
+
+    Raises:
+        ValueError: If points are not finite or of other shapes, there are too few, or
+            num_neighbours or block_size is less than 1.
+
+    Example:
+        >>> real = torch.arange(10.0)[:, None]
+        >>> compare_features(real[:5] + 0.25, real, num_neighbours=1)
+        FeatureComparison(precision=1.0, recall=0.6, density=2.0, coverage=0.6)
+    """
+    _require_pair("generated", generated, "real", real)
+    if num_neighbours < 1 or block_size < 1:
+        raise ValueError(
+            "num_neighbours and block_size must be at least 1,"
+            f" not {num_neighbours} and {block_size}"
+        )
+    for name, points in (("generated", generated), ("real", real)):
+        if len(points) <= num_neighbours:
+            raise ValueError(
+                f"{num_neighbours} neighbours need at least {num_neighbours + 1} {name} points,"
+                f" not {len(points)}"
+            )
+    generated_radii = _radii(generated, num_neighbours, block_size)
+    real_radii = _radii(real, num_neighbours, block_size)
+    precise = hits = 0
+    recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
+    covered = recalled.clone()
+    for rows, distances in _distance_blocks(generated, real, block_size):
+        in_real = distances <= real_radii
+        precise += int(in_real.any(1).count_nonzero())
+        hits += int(in_real.count_nonzero())
+        covered |= in_real.any(0)
+        recalled |= (distances <= generated_radii[rows, None]).any(0)
+    return FeatureComparison(
+        precision=precise / len(generated),
+        recall=recalled.double().mean().item(),
+        density=hits / (num_neighbours * len(generated)),
+        coverage=covered.double().mean().item(),
+    )
+
+
+@torch.no_grad()
+def memorisation(generated: Tensor, test: Tensor, training: Tensor) -> Memorisation:
+    """Measure how near generated images are to training images, against real test images.
+
+    Args:
+        generated: Images as points (N, d).
+        test: Images (M, d) that the generator was not trained on.
+        training: Images (T, d) that it was trained on, T at least 2.
+
+    Raises:
+        ValueError: If points are not finite or of other shapes, there are too few, or most test
+            images are training images.
+    """
+    nearest = nearest_training_distances(generated, training)
+    test_nearest = nearest_training_distances(test, training)
+    test_median = test_nearest[:, 0].quantile(0.5)
+    if test_median == 0:
+        raise ValueError("most test images are training images; they must be other images")
+    copied, test_copied = (
+        (near < _COPY_RATIO * next_near).double().mean().item()
+        for near, next_near in (nearest.unbind(1), test_nearest.unbind(1))
+    )
+    return Memorisation(
+        median_distance=(nearest[:, 0].quantile(0.5) / test_median).item(),
+        near_share=(nearest[:, 0] < test_nearest[:, 0].quantile(0.05)).double().mean().item(),
+        copied_share=copied,
+        test_copied_share=test_copied,
+    )
+
+
+@torch.no_grad()
+def nearest_training_distances(
+    images: Tensor, training: Tensor, *, block_size: int = _BLOCK_SIZE
+) -> Tensor:
+    """Return the Euclidean distances of images to the nearest and second nearest training image.
+
+    The two are searched for in single precision, where of training images at about the same
+    distance, to 1e-5 of the squared norms, the other may be taken; their distances are then
+    computed in double precision.
+
+    Args:
+        images: Points (N, d).
+        training: Points (T, d), T at least 2.
+        block_size: Images whose distances to all training images are held at once.
+
+    Returns:
+        Distances in float64, shape (N, 2), the smaller first.
+
+    Raises:
+        ValueError: If points are not finite or of other shapes, there are too few, or block_size
+            is less than 1.
+
+    Example:
+        >>> training = torch.tensor([[0.0, 0.0], [3.0, 4.0], [9.0, 9.0]])
+        >>> nearest_training_distances(torch.tensor([[3.0, 4.0]]), training)
+        tensor([[0., 5.]], dtype=torch.float64)
+    """
+    _require_pair("images", images, "training", training)
+    if len(training) < 2:
+        raise ValueError("the second nearest of 1 training image is not defined")
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1, not {block_size}")
+    single = training.float()
+    norms = single.square().sum(1)
+    distances = []
+    for some in images.split(block_size):
+        # ‖x − y‖² but for ‖x‖², which is the same for all y.
+        squared = torch.addmm(norms, some.float(), single.T, alpha=-2)
+        chosen = squared.topk(2, largest=False).indices
+        difference = some[:, None].double() - training[chosen].double()
+        distances.append(torch.linalg.vector_norm(difference, dim=2).sort(dim=1).values)
+    return torch.cat(distances)
+
+
+def _judge(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the features and logits of images (N, 28, 28)."""
+    parameter = next(classifier.parameters())
+    features = torch.cat(
+        [classifier.features(some.to(parameter)) for some in images[:, None].split(_BLOCK_SIZE)]
+    )
+    return features, classifier.output(features)
+
+
+def _radii(points: Tensor, num_neighbours: int, block_size: int) -> Tensor:
+    """Return the distance of each point to its k-th nearest other point, rounded up, (N,)."""
+    # The smallest distance in a row is that of the point to itself.
+    radii = [
+        distances.topk(num_neighbours + 1, largest=False).values[:, -1]
+        for _, distances in _distance_blocks(points, points, block_size)
+    ]
+    return torch.cat(radii) * (1 + _TIE)
+
+
+def _distance_blocks(x: Tensor, y: Tensor, block_size: int) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the distances of `block_size` points of `x` after another to all points of `y`."""
+    for first in range(0, len(x), block_size):
+        rows = slice(first, first + block_size)
+        yield rows, pairwise_distances(x[rows], y)
+
+
+def _require_rows(name: str, values: Tensor) -> None:
+    if values.ndim != 2 or not values.numel():
+        raise ValueError(
+            f"{name} must be a table with at least one row, not of shape {tuple(values.shape)}"
+        )
+    if not values.isfinite().all():
+        raise ValueError(f"{name} must be finite, but row {_bad_row(values)} is not")
+
+
+def _bad_row(values: Tensor) -> int:
+    return int((~values.isfinite()).any(1).nonzero()[0, 0])
+
+
+def _require_pair(name: str, values: Tensor, other_name: str, others: Tensor) -> None:
+    _require_rows(name, values)
+    _require_rows(other_name, others)
+    if values.shape[1] != others.shape[1]:
+        raise ValueError(
+            f"{name} and {other_name} must have rows of one length,"
+            f" not {values.shape[1]} and {others.shape[1]}"
+        )

@@ -1,0 +1,88 @@
+"""Figure 11: how far the GANs' images are from the data over the training."""
+
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+from numpy.typing import ArrayLike
+
+from dgmpipe.figures.style import DATA, LATENT, check_shapes, new_figure
+
+__all__ = ["Curves", "figure_11"]
+
+COLOURS = {"dcgan": DATA, "wgan": LATENT}
+LINES = {"random": "--", "vae": "-"}
+FLOOR_QUANTILE = 0.95
+
+
+class Curves(NamedTuple):
+    """The energy distance of one model over its training, for one seed or several.
+
+    Attributes:
+        model: Its name in the config, such as "dcgan_vae", which gives colour and kind of line.
+        title: Its name in the legend.
+        steps: The generator's steps of the K evaluations, shape (K,).
+        distances: The energy distance at each of them for S seeds, shape (S, K).
+    """
+
+    model: str
+    title: str
+    steps: ArrayLike
+    distances: ArrayLike
+
+
+def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
+    """Draw Figure 11: the energy distance of generated from held-out images over the training.
+
+    DCGAN is blue and WGAN is red, random weights at the start are dashed and the VAE's generator
+    is solid. A line is the mean over the seeds, in a band from their least to their greatest. The
+    grey band is where real images are: below the 95% quantile of `floor`.
+
+    Args:
+        curves: At least one model.
+        floor: The same distance of R draws of real training images, shape (R,).
+
+    Raises:
+        ValueError: If there are no curves, an array has another shape or a model is neither a
+            DCGAN nor a WGAN.
+    """
+    if not curves:
+        raise ValueError("there must be at least one model's curves")
+    check_shapes({"floor": floor}, floor="R")
+    ceiling = float(np.quantile(np.asarray(floor), FLOOR_QUANTILE))
+    with new_figure(5.6, 3.4) as figure:
+        axes = figure.subplots()
+        for curve in curves:
+            check_shapes(curve._asdict(), steps="K", distances="S K")
+            colour, line = _look(curve.model)
+            distances = np.asarray(curve.distances)
+            axes.plot(curve.steps, distances.mean(axis=0), line, color=colour, label=curve.title)
+            if len(distances) > 1:
+                axes.fill_between(
+                    curve.steps,
+                    distances.min(axis=0),
+                    distances.max(axis=0),
+                    color=colour,
+                    alpha=0.2,
+                    linewidth=0,
+                )
+        # The unbiased distance of real images lies around 0, which a logarithm does not reach.
+        axes.axhspan(
+            ceiling / 3, ceiling, color="0.85", zorder=0, label="95% of draws of real images"
+        )
+        axes.set_yscale("log")
+        axes.set(ylim=(ceiling / 3, None), xlabel="training step of the generator")
+        axes.set(ylabel="energy distance from held-out images")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.margins(x=0.01)
+        axes.legend(ncols=2, loc="upper right")
+    return figure
+
+
+def _look(model: str) -> tuple[str, str]:
+    """Return colour and kind of line of a GAN by its name."""
+    kind, _, start = model.partition("_")
+    if kind not in COLOURS or start not in LINES:
+        raise ValueError(f"model must be dcgan or wgan, then _random or _vae, not {model!r}")
+    return COLOURS[kind], LINES[start]

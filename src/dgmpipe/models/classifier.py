@@ -1,0 +1,110 @@
+"""A small classifier of digits, which judges the generators' images, and how it is trained."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dgmpipe.training.task import Task
+
+__all__ = ["Classifier", "ClassifierTask"]
+
+
+class Classifier(nn.Module):
+    """A convolutional classifier of the ten digits, of the discriminator's form.
+
+    Two convolutions with 4×4 stencils and stride 2, each with batch norm and a ReLU, then a
+    linear layer with a ReLU, whose values are the features, and one that makes the logits of them.
+
+    Args:
+        width: Channels of the first convolution; the second has twice as many, and there are
+            four times as many features.
+
+    Raises:
+        ValueError: If `width` is less than 1.
+
+    Example:
+        >>> classifier = Classifier(width=16)
+        >>> sum(p.numel() for p in classifier.parameters())
+        109610
+        >>> classifier(torch.zeros(3, 1, 28, 28)).shape
+        torch.Size([3, 10])
+        >>> classifier.features(torch.zeros(3, 1, 28, 28)).shape
+        torch.Size([3, 64])
+    """
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        if width < 1:
+            raise ValueError(f"width must be at least 1, not {width}")
+        # The batch norms take a constant of the convolutions out again.
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, width, kernel_size=4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, 2 * width, kernel_size=4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(2 * width * 7 * 7, 4 * width),
+            nn.ReLU(),
+        )
+        self.output = nn.Linear(4 * width, 10)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the features (N, 4 width), none negative, of images `x` (N, 1, 28, 28).
+
+        Args:
+            x: Intensities in [0, 1].
+
+        Raises:
+            ValueError: If `x` is not of shape (N, 1, 28, 28).
+        """
+        if x.ndim != 4 or x.shape[1:] != (1, 28, 28):
+            raise ValueError(f"images must have shape (N, 1, 28, 28), not {tuple(x.shape)}")
+        return self.layers(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (N, 10) of images `x` (N, 1, 28, 28), as `output` makes of features."""
+        return self.output(self.features(x))
+
+
+class ClassifierTask(Task):
+    """Training of the classifier: Adam on the cross entropy.
+
+    The learning rate falls linearly, to 0 after the last step. Where it has got to is in the
+    optimiser's state, so that a continued training goes on from there.
+    """
+
+    @staticmethod
+    def build(config: Mapping[str, Any]) -> Classifier:
+        return Classifier(config["width"])
+
+    def __init__(self, model: Classifier, config: Mapping[str, Any]) -> None:
+        self.model = model.to(memory_format=torch.channels_last)
+        self.optimizers = {
+            "adam": torch.optim.Adam(model.parameters(), lr=config["learning_rate"], fused=True)
+        }
+        self.decay = config["learning_rate"] / config["steps"]
+
+    def step(
+        self, batches: Iterator[tuple[Tensor, Tensor]], noise: torch.Generator
+    ) -> dict[str, Tensor]:
+        images, labels = next(batches)
+        loss = F.cross_entropy(self.model(images), labels)
+        optimizer = self.optimizers["adam"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        optimizer.param_groups[0]["lr"] -= self.decay
+        return {"loss": loss.detach()}
+
+    def evaluate(self, held_out: tuple[Tensor, Tensor], noise: torch.Generator) -> dict[str, float]:
+        images, labels = held_out
+        logits = torch.cat([self.model(x) for x in images.split(500)])
+        return {
+            "held_out_cross_entropy": F.cross_entropy(logits, labels).item(),
+            "held_out_accuracy": (logits.argmax(1) == labels).float().mean().item(),
+        }

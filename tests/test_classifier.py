@@ -1,0 +1,142 @@
+"""The classifier that judges generated digits, and its training."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dgmpipe.data.batches import LabelledBatches, to_float
+from dgmpipe.data.idx import parse_idx
+from dgmpipe.models.classifier import Classifier, ClassifierTask
+from dgmpipe.streams import random_stream
+from dgmpipe.training.checkpoint import Checkpoints
+from dgmpipe.training.loop import Row, train
+
+CONFIG = {"width": 4, "steps": 60, "learning_rate": 0.005}
+
+
+@pytest.fixture(scope="module")
+def labels(root: Path) -> Tensor:
+    """The digits of `images`."""
+    import gzip
+
+    path = root / "tests/data/mnist/t10k-labels-idx1-ubyte.gz"
+    return torch.from_numpy(parse_idx(gzip.decompress(path.read_bytes()), path.name)).long()
+
+
+def _task() -> ClassifierTask:
+    torch.manual_seed(5)
+    return ClassifierTask(ClassifierTask.build(CONFIG), CONFIG)
+
+
+def _batches(images: Tensor, labels: Tensor) -> LabelledBatches:
+    return LabelledBatches(images, labels, 32, random_stream(0, "batches"))
+
+
+def _train(images: Tensor, labels: Tensor, folder: Path, task: ClassifierTask) -> list[Row]:
+    # The later half is held out.
+    half = len(images) // 2
+    return train(
+        task,
+        _batches(images[:half], labels[:half]),
+        (to_float(images[half:]), labels[half:]),
+        name="classifier",
+        steps=CONFIG["steps"],
+        seed=0,
+        evaluate_every=30,
+        checkpoint_every=25,
+        checkpoints=Checkpoints(folder),
+    )
+
+
+@pytest.mark.parametrize("width", [1, 5])
+def test_logits_are_linear_in_the_features(width: int) -> None:
+    classifier = Classifier(width).eval()
+    x = torch.rand(7, 1, 28, 28)
+    features = classifier.features(x)
+    assert features.shape == (7, 4 * width)
+    assert features.min() >= 0
+    assert classifier(x).shape == (7, 10)
+    expected = features @ classifier.output.weight.T + classifier.output.bias
+    torch.testing.assert_close(classifier(x), expected)
+
+
+def test_the_gradient_reaches_every_parameter(images: Tensor, labels: Tensor) -> None:
+    task = _task()
+    task.step(_batches(images, labels), random_stream(0, "noise"))
+    for name, parameter in task.model.named_parameters():
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (2, 28, 28), (2, 3, 28, 28), (2, 1, 28, 27)])
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"images must have shape \(N, 1, 28, 28\)"):
+        Classifier(1)(torch.zeros(shape))
+
+
+def test_a_width_of_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match="width must be at least 1, not 0"):
+        Classifier(0)
+
+
+def test_a_step_is_one_of_adam_on_the_cross_entropy(images: Tensor, labels: Tensor) -> None:
+    task, plain = _task(), _task().model
+    optimizer = torch.optim.Adam(plain.parameters(), lr=CONFIG["learning_rate"])
+    batches, same_batches = _batches(images, labels), _batches(images, labels)
+    for step in range(3):
+        found = task.step(batches, random_stream(0, "noise"))
+        x, y = next(same_batches)
+        log_probability = plain(x).log_softmax(1)[torch.arange(len(y)), y]
+        loss = -log_probability.mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        optimizer.param_groups[0]["lr"] = CONFIG["learning_rate"] * (1 - (step + 1) / 60)
+        torch.testing.assert_close(found, {"loss": loss.detach()})
+    for ours, theirs in zip(task.model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_evaluation_counts_hits_and_measures_the_cross_entropy(
+    images: Tensor, labels: Tensor
+) -> None:
+    task = _task()
+    task.model.eval()
+    x = to_float(images)
+    logits = task.model(x)
+    # Of 520 images, more than one evaluation holds at once, 13 get another label than the found.
+    x, found = x.repeat(3, 1, 1, 1)[:520], logits.argmax(1).repeat(3)[:520]
+    held_out = found.clone()
+    held_out[:13] = (held_out[:13] + 1) % 10
+    merit = task.evaluate((x, held_out), random_stream(0, "evaluation"))
+    assert merit["held_out_accuracy"] == pytest.approx(507 / 520)
+    expected = F.nll_loss(task.model(x).log_softmax(1), held_out).item()
+    assert merit["held_out_cross_entropy"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_training_learns_digits(images: Tensor, labels: Tensor, tmp_path: Path) -> None:
+    task = _task()
+    history = _train(images, labels, tmp_path, task)
+    assert [row["step"] for row in history] == [0, 30, 60]
+    assert history[-1]["loss"] < 0.5 * history[1]["loss"]
+    assert history[0]["held_out_accuracy"] < 0.4
+    assert history[-1]["held_out_accuracy"] > 0.65
+    assert history[-1]["held_out_cross_entropy"] < 0.6 * history[0]["held_out_cross_entropy"]
+    assert task.optimizers["adam"].param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+
+
+def test_a_training_continued_from_its_checkpoint_is_the_same(
+    images: Tensor, labels: Tensor, tmp_path: Path
+) -> None:
+    # A checkpoint of step 50 remains of the first training; the second does just the last steps.
+    whole, continued = _task(), _task()
+    history = _train(images, labels, tmp_path, whole)
+    steps = []
+    step = continued.step
+    continued.step = lambda *args: steps.append(0) or step(*args)
+    assert _train(images, labels, tmp_path, continued) == history
+    assert len(steps) == 10
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, continued.model.state_dict()[name]), name
