@@ -1,6 +1,6 @@
 """Records of runs: a file under results/ says what there is to know of a run, and a copy follows.
 
-The copy is `dgmpipe.tracking`'s, which makes it at once or, when that fails, later from the file.
+`dgmpipe.tracking` makes the copy at once or, if that fails, later from the file.
 """
 
 import dataclasses
@@ -57,6 +57,7 @@ class Record:
 
     Attributes:
         name: What the run is called.
+        note: What it is, in a sentence.
         tier: Tier of its config.
         tags: What tells the run apart.
         process: Whose work it is, as `process_name` writes it.
@@ -72,6 +73,7 @@ class Record:
     """
 
     name: str
+    note: str
     tier: str
     tags: dict[str, str]
     process: str
@@ -103,6 +105,16 @@ class Record:
     def write(self, path: Path) -> None:
         """Write the record to a file."""
         write_json(dataclasses.asdict(self), path)
+
+    def may_be_continued_by(self, other: "Record") -> bool:
+        """Return whether another training takes up where this one, interrupted, left off.
+
+        Not if its config, data, seed or code differ, nor while a process on this machine is at it.
+        """
+        if self.status == "FINISHED" or self.tags["dgmpipe.key"] != other.tags["dgmpipe.key"]:
+            return False
+        here = self.process.split()[0] == other.process.split()[0]
+        return self.status != "RUNNING" or not here or self.process == other.process
 
     def end(self, status: str) -> None:
         """Note how the run ended, now."""
