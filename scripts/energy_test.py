@@ -9,15 +9,15 @@ with job(snakemake.log[0], snakemake.threads):
     from dgmpipe.evaluation.samples import evaluated_images
     from dgmpipe.files import write_json
 
-    settings, seed = snakemake.params.settings, int(snakemake.wildcards.seed)
+    seed = int(snakemake.wildcards.seed)
     folder = Path(snakemake.input.images[0]).parent
     model = snakemake.input.model
     result = energy_test(
         evaluated_images(
-            Path(model[0]).parent if model else None, folder, settings["num_images"], seed
+            Path(model[0]).parent if model else None, folder, snakemake.params.num_images, seed
         ),
         to_float(load_mnist(folder, "t10k")[0])[:, 0],
-        num_permutations=settings["num_permutations"],
+        num_permutations=snakemake.params.num_permutations,
         seed=seed,
     )
     numbers = {

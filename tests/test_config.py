@@ -75,6 +75,23 @@ def _delete(path: str) -> Callable[[dict], None]:
 
 
 MISTAKES = {
+    "a GAN that starts from a VAE that is not there": (
+        _delete("models.vae"),
+        "models.dcgan_vae starts from the generator of vae, which models does not have",
+    ),
+    "a GAN that is wider than the VAE that it starts from": (
+        _set("models.wgan_vae.width", 16),
+        "models.wgan_vae.width must be 32, as models.vae.width is: it starts from that generator;"
+        " not 16",
+    ),
+    "curves that cannot be compared": (
+        _set("models.wgan_random.held_out_size", 7),
+        "held_out_size must be the same for all GANs, to be compared; it is",
+    ),
+    "no momentum but more": (
+        _set("models.dcgan_vae.beta_1", 1),
+        "models.dcgan_vae.beta_1 must be less than 1, not 1",
+    ),
     "typo at the top": (
         _set("sedes", [0]),
         "unknown key 'sedes' at the top level (did you mean 'seeds'?); the allowed keys are"
@@ -86,7 +103,8 @@ MISTAKES = {
     ),
     "unknown model": (
         _set("models.diffusion", {}),
-        "unknown key 'diffusion' at models; the allowed keys are realnvp, otflow, vae",
+        "unknown key 'diffusion' at models; the allowed keys are realnvp, otflow, vae,"
+        " dcgan_random, dcgan_vae, wgan_random, wgan_vae, classifier",
     ),
     "no models": (_set("models", {}), "models must have at least 1 of them, not 0"),
     "missing key": (_delete("models.vae.width"), "key 'width' is missing at models.vae"),

@@ -126,7 +126,8 @@ rule energy_test:
         mem_mb=4000,
         runtime=60,
     params:
-        settings=config["evaluation"]["energy"],
+        num_images=config["evaluation"]["energy"]["num_images"],
+        num_permutations=config["evaluation"]["energy"]["num_permutations"],
         code=source_code("energy_test.py"),
     script:
         "../../scripts/energy_test.py"

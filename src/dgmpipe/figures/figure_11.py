@@ -51,7 +51,7 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
         raise ValueError("there must be at least one model's curves")
     check_shapes({"floor": floor}, floor="R")
     ceiling = float(np.quantile(np.asarray(floor), FLOOR_QUANTILE))
-    with new_figure(5.6, 3.4) as figure:
+    with new_figure(5.6, 3.7) as figure:
         axes = figure.subplots()
         for curve in curves:
             check_shapes(curve._asdict(), steps="K", distances="S K")
@@ -74,9 +74,11 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
         axes.set_yscale("log")
         axes.set(ylim=(ceiling / 3, None), xlabel="training step of the generator")
         axes.set(ylabel="energy distance from held-out images")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.margins(x=0.01)
-        axes.legend(ncols=2, loc="upper right")
+        # Above the axes, where it cannot lie on a curve.
+        figure.legend(ncols=3, loc="outside upper center")
     return figure
 
 
