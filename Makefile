@@ -2,11 +2,12 @@
 PYTHON ?= python3
 CORES ?= 4
 PORT ?= 5000
+KILLS ?= 100
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: all test check ui clean help
+.PHONY: all test check ui track torture clean help
 
 all: $(INSTALLED) ## Install what is missing and make every figure and table (tier: laptop)
 	$(BIN)/snakemake --cores $(CORES) all
@@ -22,6 +23,12 @@ check: $(INSTALLED) ## Check style, format and the workflow's structure
 
 ui: $(INSTALLED) ## Show the runs in MLflow on http://127.0.0.1:5000 (PORT=... for another port)
 	$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///results/mlflow.db
+
+track: $(INSTALLED) ## Log to MLflow what it missed of the runs under results/
+	$(BIN)/python -m dgmpipe.tracking catch-up
+
+torture: $(INSTALLED) ## Kill trainings of every model KILLS times (100) and compare what comes out
+	$(BIN)/python tests/torture.py --kills $(KILLS)
 
 clean: ## Remove the environment; results stay
 	rm -rf $(VENV)

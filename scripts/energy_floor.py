@@ -6,15 +6,15 @@ with job(snakemake.log[0], snakemake.threads):
     import torch
 
     from dgmpipe.data.batches import to_float
-    from dgmpipe.data.mnist import load_mnist
+    from dgmpipe.data.mnist import evenly_spread, load_mnist
     from dgmpipe.evaluation.energy import energy_distance
     from dgmpipe.files import save_arrays
     from dgmpipe.streams import random_stream
 
     size = snakemake.params.held_out_size
     folder = Path(snakemake.input[0]).parent
-    held_out = to_float(load_mnist(folder, "t10k")[0][:size])
-    training, _ = load_mnist(folder, "train")
+    (training, _), (test, _) = (load_mnist(folder, split) for split in ("train", "t10k"))
+    held_out = to_float(test[evenly_spread(size, len(test))])
     stream = random_stream(snakemake.params.seed, "energy floor")
     draws = (
         to_float(training[torch.randperm(len(training), generator=stream)[:size]])

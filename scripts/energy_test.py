@@ -25,6 +25,6 @@ with job(snakemake.log[0], snakemake.threads):
         "standard_error": result.standard_error,
         "statistic": result.statistic,
         "pvalue": result.pvalue,
-        "null_95": float(result.null_distribution.quantile(0.95)),
+        "null_95": result.null_energy_distance.quantile(0.95).item(),
     }
     write_json(numbers, snakemake.output[0])

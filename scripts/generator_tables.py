@@ -16,7 +16,7 @@ with job(snakemake.log[0], snakemake.threads):
         pd.DataFrame([json.loads(Path(file).read_text()) for file in files])
         for files in (snakemake.input.energy, snakemake.input.quality)
     )
-    tested = ["energy_distance", "standard_error", "pvalue", "statistic", "null_95"]
+    tested = ["energy_distance", "standard_error", "null_95", "pvalue", "statistic"]
     table = pd.concat([table, energy[tested], quality], axis="columns")
     with replacing(snakemake.output.generators) as temporary:
         table.to_csv(temporary, index=False)

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from dgmpipe.data.batches import to_float
+from dgmpipe.data.mnist import evenly_spread, load_mnist
 from dgmpipe.evaluation.energy import energy_distance
 from dgmpipe.models import Discriminator, Generator, load_model
 from dgmpipe.models.gan import GAN, DCGANTask, GANTask, WGANTask
+from dgmpipe.streams import random_stream
 from dgmpipe.training.run import train_model
 
 CONFIGS: dict[type[GANTask], dict[str, Any]] = {
@@ -215,10 +217,8 @@ def test_a_gan_starts_from_the_trained_generator_it_is_given(root: Path, tmp_pat
     vae = load_model(tmp_path / "vae")
     fresh = GAN(vae.generator, Discriminator(4))
     task = DCGANTask(fresh.eval(), CONFIGS[DCGANTask])
-    from dgmpipe.data.mnist import load_mnist
-    from dgmpipe.streams import random_stream
-
-    held_out = to_float(load_mnist(data, "t10k")[0][:50])
+    test, _ = load_mnist(data, "t10k")
+    held_out = to_float(test[evenly_spread(50, len(test))])
     with torch.no_grad():
         expected = task.evaluate(held_out, random_stream(0, "evaluation"))["energy_distance"]
     assert starts["dcgan_vae"] == pytest.approx(expected)

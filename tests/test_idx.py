@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from dgmpipe.data.idx import idx_bytes, parse_idx, read_idx
-from dgmpipe.data.mnist import load_mnist
+from dgmpipe.data.mnist import evenly_spread, load_mnist
 from dgmpipe.errors import UserError
 from dgmpipe.files import replacing
 
@@ -138,3 +138,17 @@ def test_files_that_do_not_belong_together_are_named(tmp_path, changed, message)
 def test_an_unknown_split_is_refused(tmp_path):
     with pytest.raises(ValueError, match="split must be one of train, t10k, not 'test'"):
         load_mnist(tmp_path, "test")
+
+
+def test_images_are_spread_evenly_and_none_is_taken_twice():
+    for n, size in ((1, 1), (3, 7), (1000, 10_000), (10_000, 10_000)):
+        chosen = evenly_spread(n, size)
+        assert len(set(chosen.tolist())) == n
+        assert set(chosen.diff().tolist()) <= {size // n, -(-size // n)}
+        assert chosen[0] == 0
+        assert chosen[-1] < size
+
+
+def test_more_images_than_there_are_cannot_be_spread():
+    with pytest.raises(UserError, match="asks for 11 test images, but there are 10; lower"):
+        evenly_spread(11, 10)

@@ -1,49 +1,71 @@
 """MLflow as a copy to look at: complete while its store is there, harmless when it is not."""
 
 import ast
+import io
 import json
 import multiprocessing
 import os
+import shutil
+import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 import dgmpipe
+from dgmpipe import mlflow_copy, tracking
 from dgmpipe.errors import Interrupted
+from dgmpipe.mlflow_copy import experiment_name, tracking_uri
 from dgmpipe.provenance import config_digest, git_state
+from dgmpipe.records import is_gone, process_name
 from dgmpipe.tracking import (
     RunLogger,
+    catch_up,
     datasets,
-    experiment_name,
     finish_invocation,
     start_invocation,
-    tracking_uri,
 )
 
 UNREACHABLE = "http://127.0.0.1:9"
 CONFIG = {"width": 32, "learning_rate": 0.002}
-WHOLE_CONFIG = {"data": {"images": {"name": "mnist", "md5": {}}, "moons": {"noise": 0.05}}}
+WHOLE_CONFIG = {
+    "tier": "smoke",
+    "data": {"images": {"name": "mnist", "md5": {}}, "moons": {"noise": 0.05}},
+}
 MNIST = datasets(WHOLE_CONFIG)["images"]
 ROWS = [
     {"step": 0, "held_out": 9.5},
     {"step": 20, "loss": 4.25, "held_out": 3.0},
     {"step": 40, "loss": 2.5, "held_out": 1.5},
 ]
+HISTORY = "step,held_out,loss\n0,9.5,\n20,3.0,4.25\n40,1.5,2.5\n"
 INVOCATION = Path("invocation.json")
+RECORD = Path("runs/vae_seed_3.json")
+HERE = Path()
+
+# Processes begin with MLflow imported, which takes long.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["dgmpipe.tracking", "mlflow.server"])
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A database with its tables, which take seconds to make."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
-    MlflowClient(uri).search_experiments()
-    return uri
+    """The database that an invocation made, in seconds, where there was none."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        start_invocation("laptop", WHOLE_CONFIG, INVOCATION)
+    return f"sqlite:///{folder / 'results/mlflow.db'}"
 
 
 @pytest.fixture
@@ -69,6 +91,16 @@ def _logger(tier: str, **changes: Any) -> RunLogger:
     return RunLogger(**arguments | changes)
 
 
+def _train(logger: RunLogger, rows: list[dict[str, float]] = ROWS) -> None:
+    """Do what a training's job does."""
+    with logger:
+        for row in rows:
+            logger.log_row(row)
+        Path("history.csv").write_text(HISTORY)
+        Path("model.safetensors").write_bytes(b"weights")
+        logger.log_files(["model.safetensors", "history.csv"])
+
+
 def _runs(tier: str) -> list[Run]:
     """The experiment's runs, oldest first."""
     client = MlflowClient(tracking_uri())
@@ -80,41 +112,113 @@ def _statuses(tier: str) -> list[str]:
     return [run.info.status for run in _runs(tier)]
 
 
+def _points(run: Run) -> dict[str, list[tuple[int, float]]]:
+    """Every point of every metric, also one that is there twice."""
+    client = MlflowClient(tracking_uri())
+    histories = {k: client.get_metric_history(run.info.run_id, k) for k in run.data.metrics}
+    return {name: [(m.step, m.value) for m in history] for name, history in histories.items()}
+
+
+def _artifacts(run: Run) -> dict[str, int]:
+    """Names and sizes."""
+    listed = MlflowClient(tracking_uri()).list_artifacts(run.info.run_id)
+    return {artifact.path: artifact.file_size for artifact in listed}
+
+
+def _assert_complete(run: Run) -> None:
+    """The run is what `_train` makes of it when nothing goes wrong."""
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"width": "32", "learning_rate": "0.002"}
+    assert _points(run) == {
+        name: [(row["step"], row[name]) for row in ROWS if name in row]
+        for name in ("loss", "held_out")
+    }
+    assert _artifacts(run) == {"model.safetensors": 7, "history.csv": len(HISTORY)}
+    (dataset,) = run.inputs.dataset_inputs
+    assert (dataset.dataset.name, dataset.dataset.digest) == MNIST
+
+
+def _dump(uri: str) -> list[str]:
+    """Everything that is in a database."""
+    with sqlite3.connect(uri.removeprefix("sqlite:///")) as database:
+        return list(database.iterdump())
+
+
+def _kill(path: Path) -> None:
+    """Make a record look as if its process had been killed."""
+    record = json.loads(path.read_text())
+    record["process"] = f"{socket.gethostname()} 4000000 0"
+    path.write_text(json.dumps(record))
+    client = MlflowClient(tracking_uri())
+    for run in _runs(record["tier"]):
+        if run.data.tags["dgmpipe.id"] == record["id"]:
+            client.set_tag(run.info.run_id, "dgmpipe.process", record["process"])
+
+
 def _warnings(capfd: pytest.CaptureFixture[str]) -> list[str]:
     """The lines on stderr, which are all that a user sees."""
     return capfd.readouterr().err.splitlines()
 
 
+def _command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Call `python -m dgmpipe.tracking` without its imports, which take seconds."""
+    monkeypatch.setattr(sys, "argv", ["tracking", *arguments])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(WHOLE_CONFIG)))
+    return tracking.main()
+
+
 def test_an_invocation_makes_database_experiment_and_parent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    start_invocation("laptop", WHOLE_CONFIG, INVOCATION)
-    assert Path("results/mlflow.db").is_file()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     (parent,) = _runs("laptop")
     assert parent.info.status == "RUNNING"
     assert parent.info.run_name == "pipeline laptop"
-    assert parent.data.tags.items() >= {"tier": "laptop", **git_state()}.items()
-    assert json.loads(INVOCATION.read_text())["run_id"] == parent.info.run_id
-    (kept,) = Path("results/mlartifacts/dgmpipe-laptop").rglob("config.json")
+    assert parent.data.tags.items() >= {"tier": "laptop", "dgmpipe.key": "pipeline"}.items()
+    assert parent.data.tags.keys() >= git_state().keys()
+    results = Path(store.removeprefix("sqlite:///")).parent
+    (kept,) = (results / "mlartifacts/dgmpipe-laptop").rglob("config.json")
     assert json.loads(kept.read_text()) == WHOLE_CONFIG
     assert {i.dataset.name for i in parent.inputs.dataset_inputs} == {"mnist", "moons"}
-    assert not _warnings(capfd)
+    assert {path.name for path in results.iterdir()} == {
+        "mlartifacts",
+        "mlflow.db",
+        "mlflow.db.lock",
+    }
+    assert {path.name for path in results.parent.iterdir()} == {"invocation.json", "results"}
+
+
+def test_a_folder_that_was_moved_does_not_write_where_it_was(store: str, tmp_path: Path) -> None:
+    before = Path(store.removeprefix("sqlite:///")).parent
+    (tmp_path / "results").mkdir()
+    shutil.copy(before / "mlflow.db", tmp_path / "results")
+    files = sorted(before.rglob("*"))
+    moved = CONTEXT.Process(target=_train_where_it_was_moved, args=(str(tmp_path),))
+    moved.start()
+    moved.join()
+    assert moved.exitcode == 0
+    assert sorted(before.rglob("*")) == files
+    warning = (tmp_path / "warning").read_text()
+    assert "where this folder once was: move results/mlflow.db away); the work goes on" in warning
+
+
+def _train_where_it_was_moved(folder: str) -> None:
+    """MLflow would use the database again that this name meant before; this needs a process."""
+    os.chdir(folder)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    with open("warning", "w") as file:
+        os.dup2(file.fileno(), 2)
+    _train(_logger("laptop"))
 
 
 def test_a_training_is_a_nested_run_with_all_that_tells_it_apart(tier: str) -> None:
     start_invocation(tier, WHOLE_CONFIG, INVOCATION)
-    Path("summary.json").write_text("{}")
-    with _logger(tier) as logger:
+    with _logger(tier):
         assert _statuses(tier) == ["RUNNING", "RUNNING"]
-        for row in ROWS:
-            logger.log_row(row)
-        logger.log_files(["summary.json"])
-    parent, child = _runs(tier)
-    assert child.info.status == "FINISHED"
+    _train(_logger(tier))
+    parent, _, child = _runs(tier)
+    _assert_complete(child)
     assert child.info.run_name == "vae seed 3"
-    assert child.data.params == {"width": "32", "learning_rate": "0.002"}
     expected = {
         "mlflow.parentRunId": parent.info.run_id,
         "tier": tier,
@@ -127,15 +231,6 @@ def test_a_training_is_a_nested_run_with_all_that_tells_it_apart(tier: str) -> N
     }
     assert child.data.tags.items() >= expected.items()
     assert "vae" in child.data.tags["mlflow.note.content"]
-    (dataset,) = child.inputs.dataset_inputs
-    assert (dataset.dataset.name, dataset.dataset.digest) == MNIST
-    client = MlflowClient(tracking_uri())
-    for name in ("loss", "held_out"):
-        history = client.get_metric_history(child.info.run_id, name)
-        assert [(m.step, m.value) for m in history] == [
-            (row["step"], row[name]) for row in ROWS if name in row
-        ]
-    assert [a.path for a in client.list_artifacts(child.info.run_id)] == ["summary.json"]
 
 
 @pytest.mark.parametrize(
@@ -150,19 +245,84 @@ def test_a_block_that_raises_ends_its_run(
     assert _statuses(tier) == [status]
 
 
-def test_a_run_that_a_kill_left_open_is_closed_when_its_training_starts_again(
+def test_an_error_is_not_taken_for_the_stores(
+    tier: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def gone(*_: object) -> None:
+        raise ConnectionError("gone\nwith a second line")
+
+    monkeypatch.setattr(MlflowClient, "set_terminated", gone)
+    with pytest.raises(ValueError, match="its own"), _logger(tier):
+        raise ValueError("its own")
+    (warning,) = _warnings(capfd)
+    assert "failed (gone); the work goes on" in warning
+
+
+@pytest.mark.parametrize("end", ["an interruption", "a kill", "an error"])
+def test_a_training_that_is_continued_continues_its_run(tier: str, end: str) -> None:
+    logger = _logger(tier)
+    logger.__enter__()
+    for row in ROWS[:2]:
+        logger.log_row(row)
+    if end == "a kill":
+        _kill(RECORD)
+    else:
+        logger.__exit__(Interrupted if end == "an interruption" else ValueError)
+        assert _statuses(tier) == ["KILLED" if end == "an interruption" else "FAILED"]
+    start_invocation(tier, WHOLE_CONFIG, INVOCATION)
+    _train(_logger(tier))
+    first, parent = _runs(tier)
+    _assert_complete(first)
+    assert first.data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
+def test_only_an_interrupted_training_of_the_same_key_is_continued(tier: str) -> None:
+    _train(_logger(tier))
+    _train(_logger(tier))  # made anew
+    _logger(tier, key="another").__enter__()
+    _kill(RECORD)
+    _logger(tier).__enter__()
+    assert _statuses(tier) == ["FINISHED", "FINISHED", "RUNNING", "RUNNING"]
+
+
+def test_a_training_that_still_runs_is_left_to_its_process(
+    tier: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = subprocess.Popen(["sleep", "100"])
+    with monkeypatch.context() as patch:
+        patch.setattr(tracking, "process_name", lambda: process_name(other.pid))
+        _logger(tier).__enter__()
+    catch_up(HERE)
+    _train(_logger(tier))
+    assert _statuses(tier) == ["RUNNING", "FINISHED"]
+    other.kill()
+    other.wait()
+    catch_up(HERE)
+    assert _statuses(tier) == ["KILLED", "FINISHED"]
+
+
+def test_what_a_kill_left_open_is_closed_by_the_next_invocation_of_the_folder(
     tier: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for key in ("abcdef", "another"):
-        _logger(tier, key=key).__enter__()
+    start_invocation(tier, WHOLE_CONFIG, INVOCATION)
+    for seed in (3, 4):
+        _logger(tier, seed=seed).__enter__()
     elsewhere = tmp_path / "of another user of the store"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     _logger(tier).__enter__()
+    _kill(RECORD)
     monkeypatch.chdir(tmp_path)
-    with _logger(tier):
-        pass
-    assert _statuses(tier) == ["KILLED", "RUNNING", "RUNNING", "FINISHED"]
+    for path in (INVOCATION, RECORD):
+        _kill(path)
+    start_invocation(tier, WHOLE_CONFIG, INVOCATION)
+    assert _statuses(tier) == ["KILLED", "KILLED", "RUNNING", "RUNNING", "RUNNING"]
+
+
+def test_an_invocation_that_still_runs_stays_open(tier: str) -> None:
+    start_invocation(tier, WHOLE_CONFIG, INVOCATION)
+    start_invocation(tier, WHOLE_CONFIG, INVOCATION)
+    assert _statuses(tier) == ["RUNNING", "RUNNING"]
 
 
 def test_the_end_copies_figures_and_tables_and_closes_what_is_open(tier: str) -> None:
@@ -178,99 +338,300 @@ def test_the_end_copies_figures_and_tables_and_closes_what_is_open(tier: str) ->
     for file in files:
         (artifact,) = client.list_artifacts(run_id, file.parent.name)
         assert artifact.path == str(file)
-    assert not INVOCATION.exists()
-    finish_invocation("FINISHED", files, INVOCATION)  # there is nothing left to close
+    finish_invocation("FAILED", files, INVOCATION)  # there is nothing left to close
+    assert _statuses(tier) == ["FINISHED", "KILLED"]
 
 
-def test_a_parent_that_a_kill_left_open_is_closed_by_the_next(tier: str) -> None:
-    start_invocation(tier, WHOLE_CONFIG, INVOCATION)
-    start_invocation(tier, WHOLE_CONFIG, INVOCATION)
-    assert _statuses(tier) == ["KILLED", "RUNNING"]
-
-
-@pytest.mark.parametrize("content", ["", '{"run_id": "0123", "store": "of another time"}'])
-def test_no_parent_is_taken_from_another_store_or_a_damaged_file(tier: str, content: str) -> None:
+@pytest.mark.parametrize("content", ["", "[]", '{"run_id": "0123"}'])
+def test_a_damaged_record_is_none(tier: str, content: str) -> None:
     INVOCATION.write_text(content)
-    with _logger(tier):
-        pass
+    RECORD.parent.mkdir()
+    RECORD.write_text(content)
+    _train(_logger(tier))
     (run,) = _runs(tier)
-    assert run.info.status == "FINISHED"
+    _assert_complete(run)
     assert "mlflow.parentRunId" not in run.data.tags
     finish_invocation("FINISHED", [], INVOCATION)
     assert INVOCATION.read_text() == content
 
 
-def test_an_unreachable_server_costs_one_warning(
-    tier: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_a_process_that_is_no_more_is_gone() -> None:
+    process = subprocess.Popen(["true"])
+    name = process_name(process.pid)
+    process.wait()
+    assert is_gone(name)
+    assert not is_gone(process_name())
+    host, pid, born = process_name().split()
+    assert is_gone(f"{host} {pid} {int(born) - 100}"), "another process had the number before"
+    assert not is_gone(f"elsewhere {pid} {int(born) - 100}"), "nobody knows"
+
+
+def test_all_that_mlflow_missed_is_logged_later_and_only_once(
+    tier: str, store: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", UNREACHABLE.replace("//", "//me:secret@"))
-    start = time.monotonic()
-    done = []
-    with _logger(tier) as logger:
-        for row in ROWS:
-            logger.log_row(row)
-            done.append(row)
-        logger.log_files(["missing"])
-    assert done == ROWS
-    assert time.monotonic() - start < 15
-    (warning,) = _warnings(capfd)
-    assert warning.startswith(f"warning: MLflow at {UNREACHABLE} failed (")
-    assert "secret" not in warning
+    INVOCATION.parent.mkdir(exist_ok=True)
+    begin = time.monotonic()
+    assert _command(monkeypatch, "start", "--results", ".") == 0
+    _train(_logger("smoke"))
+    with pytest.raises(ValueError, match="its own"), _logger("smoke", model="realnvp"):
+        raise ValueError("its own")
+    Path("tables").mkdir()
+    Path("tables/flows.csv").write_text("content")
+    assert _command(monkeypatch, "finished", "--results", ".") == 0
+    assert time.monotonic() - begin < 15
+    of_invocation, *of_trainings = _warnings(capfd)
+    assert len(of_trainings) == 2, "one of each training"
+    for warning in (of_invocation, *of_trainings):
+        assert warning == (
+            f"warning: MLflow at {UNREACHABLE} failed (Connection refused); the work goes on"
+            " without it, and `make track` logs later what is missing"
+        )
+    assert _command(monkeypatch, "catch-up", "--results", ".") == 1
+    assert _warnings(capfd) == [f"error: MLflow at {UNREACHABLE} failed (Connection refused)"]
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    assert _command(monkeypatch, "catch-up", "--results", ".") == 0
+    assert capfd.readouterr().out == ".: MLflow has all of 3 runs\n"
+    parent, training, failed = _runs("smoke")
+    _assert_complete(training)
+    assert failed.info.status == "FAILED"
+    for run in (training, failed):
+        assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert parent.info.start_time <= run.info.start_time <= run.info.end_time
+    assert parent.info.status == "FINISHED"
+    assert set(_artifacts(parent)) == {"config.json", "tables"}
+    before = _dump(store)
+    assert catch_up(HERE) == 3
+    assert _dump(store) == before
 
 
-def test_a_store_that_goes_away_in_the_middle_costs_one_warning(
-    tier: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_what_was_cut_off_or_deleted_in_mlflow(tier: str, store: str) -> None:
+    _train(_logger(tier))
+    (run,) = _runs(tier)
+    client = MlflowClient(store)
+    kept = Path(client.download_artifacts(run.info.run_id, "model.safetensors"))
+    kept.write_bytes(b"wei")
+    catch_up(HERE)
+    _assert_complete(_runs(tier)[0])
+    client.delete_run(run.info.run_id)
+    assert catch_up(HERE) == 0
+    assert not _runs(tier)
+
+
+def test_make_track_has_nothing_to_log_before_the_first_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def gone(*_: object, **__: object) -> None:
-        raise ConnectionError("the server has gone away\nwith a second line")
+    monkeypatch.chdir(tmp_path)
+    Path("results/data").mkdir(parents=True)
+    assert _command(monkeypatch, "catch-up") == 0
+    assert "nothing to log" in capfd.readouterr().out
+    assert not Path("results/mlflow.db").exists()
 
-    with _logger(tier) as logger:
+
+def test_a_server_that_is_killed_in_the_middle_costs_one_warning(
+    tier: str, server: "Server", monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    server.start()
+    logger = _logger(tier)
+    with logger:
         logger.log_row(ROWS[0])
-        monkeypatch.setattr(MlflowClient, "log_batch", gone)
+        assert _points(_runs(tier)[0]) == {"held_out": [(0, 9.5)]}
+        server.kill()
+        begin = time.monotonic()
         for row in ROWS[1:]:
             logger.log_row(row)
+        Path("history.csv").write_text(HISTORY)
+        Path("model.safetensors").write_bytes(b"weights")
+        logger.log_files(["model.safetensors", "history.csv"])
+    assert time.monotonic() - begin < 10
     (warning,) = _warnings(capfd)
-    assert "(the server has gone away);" in warning
-    assert _runs(tier)[0].data.metrics == {"held_out": 9.5}
+    assert warning.startswith(f"warning: MLflow at {server.uri} failed (Connection refused); ")
+    server.start()
+    assert _statuses(tier) == ["RUNNING"]
+    for _ in range(2):
+        catch_up(HERE)
+        _assert_complete(_runs(tier)[0])
+    assert not list(HERE.glob("ml*")), "the files are the server's"
 
 
-def test_the_workflow_goes_on_without_a_server(tmp_path: Path) -> None:
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": UNREACHABLE}
-    run = subprocess.run(
-        [sys.executable, "-m", "dgmpipe.tracking", "start", "--results", "results/smoke"],
-        cwd=tmp_path,
-        env=environment,
-        input='{"tier": "smoke"}',
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0
-    (warning,) = run.stderr.splitlines()
-    assert warning.startswith(f"warning: MLflow at {UNREACHABLE} failed (")
+class Server:
+    """MLflow's own server on the loopback, with the tests' database."""
+
+    def __init__(self, store: str, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self._arguments = (store, str(folder), self._port)
+        self._process: BaseProcess | None = None
+
+    def start(self) -> None:
+        self._process = CONTEXT.Process(target=_serve, args=self._arguments)
+        self._process.start()
+        while self._process.is_alive():
+            try:
+                return socket.create_connection(("127.0.0.1", self._port)).close()
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError("the server has ended")
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
 
 
-def _train(tier: str, seed: int) -> None:
-    with _logger(tier, seed=seed, key=str(seed)) as logger:
-        for step in range(40):
-            logger.log_row({"step": step, "loss": seed + step})
+@pytest.fixture
+def server(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(store, tmp_path_factory.mktemp("server"))
+    yield server
+    server.kill()
 
 
-def test_jobs_side_by_side_lose_nothing(tier: str) -> None:
-    start_invocation(tier, WHOLE_CONFIG, INVOCATION)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dgmpipe.tracking"])  # four imports of MLflow take long
-    jobs = [context.Process(target=_train, args=(tier, seed)) for seed in range(4)]
+def _serve(store: str, artifacts: str, port: int) -> None:
+    from mlflow import server
+
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    os.environ[server.BACKEND_STORE_URI_ENV_VAR] = store
+    os.environ[server.ARTIFACT_ROOT_ENV_VAR] = "mlflow-artifacts:/"
+    os.environ[server.ARTIFACTS_DESTINATION_ENV_VAR] = artifacts
+    os.environ[server.SERVE_ARTIFACTS_ENV_VAR] = "true"
+    server.app.run("127.0.0.1", port, threaded=True)
+
+
+def test_a_server_that_does_not_answer_is_given_up(
+    tier: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        begin = time.monotonic()
+        _train(_logger(tier))
+        assert time.monotonic() - begin < 8, "twice the time and a pause"
+    (warning,) = _warnings(capfd)
+    assert "(timed out); the work goes on" in warning
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Wait for a lock for half a second, not for the 10 or 20 that it is on a busy machine."""
+
+    def shorten(*arguments: Any) -> tuple[str, Any]:
+        _, _, statement, parameters, *_ = arguments
+        return statement.replace("busy_timeout = 20000", "busy_timeout = 500"), parameters
+
+    monkeypatch.setattr(mlflow_copy, "_LOCK_PATIENCE", 0.5)
+    hook = (sqlalchemy.Engine, "before_cursor_execute", shorten)
+    sqlalchemy.event.listen(*hook, retval=True)
+    yield
+    sqlalchemy.event.remove(*hook)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("locked_at", [0, 1])
+def test_a_locked_database_costs_one_warning(
+    tier: str, store: str, locked_at: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lock = sqlite3.connect(store.removeprefix("sqlite:///"), isolation_level=None)
+    begin = time.monotonic()
+    logger = _logger(tier)
+    if locked_at == 0:
+        lock.execute("BEGIN EXCLUSIVE")
+    with logger:
+        for n, row in enumerate(ROWS):
+            if locked_at == n > 0:
+                lock.execute("BEGIN EXCLUSIVE")
+            logger.log_row(row)
+        Path("history.csv").write_text(HISTORY)
+        Path("model.safetensors").write_bytes(b"weights")
+        logger.log_files(["model.safetensors", "history.csv"])
+    assert time.monotonic() - begin < 5, "only the first call waits"
+    lock.execute("ROLLBACK")
+    (warning,) = _warnings(capfd)
+    assert f"MLflow at {store} failed (database is locked); " in warning
+    catch_up(HERE)
+    _assert_complete(_runs(tier)[0])
+
+
+def test_a_database_that_cannot_be_written_costs_one_warning(
+    tier: str, store: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Modes of files do not hold root back; the rest of what is in the way does."""
+    path = store.removeprefix("sqlite:///")
+    Path("file").touch()
+    Path("folder.db").mkdir()
+    begin = time.monotonic()
+    for uri, reason in (
+        (f"sqlite:///file:{path}?mode=ro&uri=true", "attempt to write a readonly database"),
+        ("sqlite:///folder.db", "unable to open database file"),
+        ("sqlite:///file/mlflow.db", "File exists: file"),
+    ):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        _train(_logger(tier))
+        (warning,) = _warnings(capfd)
+        assert warning.startswith(f"warning: MLflow at {uri} failed ({reason}); ")
+        assert _command(monkeypatch, "start", "--results", "results/smoke") == 0
+        assert _command(monkeypatch, "failed", "--results", "results/smoke") == 0
+        assert len(_warnings(capfd)) == 1
+    assert time.monotonic() - begin < 10
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    catch_up(HERE)
+    _assert_complete(_runs(tier)[0])
+
+
+def test_files_that_cannot_be_copied_cost_one_warning(
+    tier: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("results").mkdir()
+    Path("results/mlartifacts").touch()  # in the way of the folder
+    _train(_logger(tier))
+    (warning,) = _warnings(capfd)
+    assert "mlartifacts" in warning
+    Path("results/mlartifacts").unlink()
+    catch_up(HERE)
+    _assert_complete(_runs(tier)[0])
+
+
+def _train_alone(folder: str, seed: int) -> None:
+    os.chdir(folder)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    weights = Path(f"{seed}.safetensors")
+    weights.write_bytes(bytes(seed))
+    with _logger("laptop", seed=seed, key=str(seed)) as logger:
+        for step in range(20):
+            logger.log_row({"step": step, **{f"loss {k}": seed + step + k for k in range(10)}})
+        logger.log_files([weights])
+    sys.exit(logger.failed)
+
+
+def test_sixteen_jobs_at_once_on_a_fresh_database_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    jobs = [CONTEXT.Process(target=_train_alone, args=(str(tmp_path), n)) for n in range(16)]
     for job in jobs:
         job.start()
     for job in jobs:
         job.join()
-    _, *children = _runs(tier)
-    assert sorted(run.data.tags["seed"] for run in children) == ["0", "1", "2", "3"]
-    for run in children:
+    assert [job.exitcode for job in jobs] == [0] * 16
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/results/mlflow.db")
+    runs = {int(run.data.tags["seed"]): run for run in _runs("laptop")}
+    assert sorted(runs) == list(range(16))
+    for seed, run in runs.items():
         assert run.info.status == "FINISHED"
-        history = MlflowClient(tracking_uri()).get_metric_history(run.info.run_id, "loss")
-        seed = int(run.data.tags["seed"])
-        assert [(m.step, m.value) for m in history] == [(k, seed + k) for k in range(40)]
+        assert _points(run) == {
+            f"loss {k}": [(step, seed + step + k) for step in range(20)] for k in range(10)
+        }
+        assert _artifacts(run) == {f"{seed}.safetensors": seed}
+
+
+def test_mlflow_reports_nothing_to_its_makers() -> None:
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
 def test_one_module_alone_imports_mlflow(root: Path) -> None:
@@ -281,4 +642,4 @@ def test_one_module_alone_imports_mlflow(root: Path) -> None:
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.split(".")[0] == "mlflow" for name in names):
                 importing.add(path.name)
-    assert importing == {"tracking.py"}
+    assert importing == {"mlflow_copy.py"}

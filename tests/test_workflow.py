@@ -48,7 +48,7 @@ def _snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
     environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=500, env=environment
+        command, cwd=folder, capture_output=True, text=True, timeout=1400, env=environment
     )
 
 

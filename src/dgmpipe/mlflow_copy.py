@@ -71,13 +71,17 @@ def failure(error: BaseException, outer: BaseException | None = None) -> str:
         error: What was raised; the reason is the first of the errors that led to it.
         outer: An error that was being handled before and has nothing to do with it.
     """
-    while (inner := error.__cause__ or error.__context__) not in (None, outer):
+    while (inner := _led_to(error)) not in (None, outer):
         error = inner
     reason = str(error)
     if isinstance(error, OSError) and error.strerror:
         reason = ": ".join(str(part) for part in (error.strerror, error.filename) if part)
     reason = (reason or type(error).__name__).splitlines()[0]
     return re.sub("//[^/@ ]+@", "//", f"MLflow at {tracking_uri()} failed ({reason})")
+
+
+def _led_to(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 class Copy:
@@ -95,18 +99,18 @@ class Copy:
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        self._client = MlflowClient(tracking_uri())
         with _taking_turns():
+            self._client = MlflowClient(tracking_uri())
             experiment = _experiment_id(self._client, record.tier)
             tags = {
                 **record.tags,
                 "tier": record.tier,
                 "dgmpipe.id": record.id,
                 "dgmpipe.process": record.process,
-                "dgmpipe.folder": str(Path.cwd()),
+                "dgmpipe.folder": record.folder,
                 MLFLOW_RUN_NOTE: record.note,
                 MLFLOW_SOURCE_NAME: "dgmpipe",
-                MLFLOW_USER: os.environ.get("USER", "unknown"),
+                MLFLOW_USER: record.user,
             }
             parent = record.parent and _find(self._client, experiment, record.parent)
             if parent:
@@ -183,15 +187,15 @@ def close_abandoned(tier: str, ended: str | None = None) -> None:
         tier: Tier of the runs.
         ended: `id` of an invocation that has ended, and with it its trainings on any machine.
     """
-    client = MlflowClient(tracking_uri())
     with _taking_turns():
+        client = MlflowClient(tracking_uri())
         experiment = _experiment_id(client, tier)
     parent = _find(client, experiment, ended) if ended else None
     for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
         tags = run.data.tags
         over = parent and tags.get(MLFLOW_PARENT_RUN_ID) == parent.info.run_id
         ours = tags.get("dgmpipe.folder") == str(Path.cwd())
-        if ours and (over or is_gone(tags["dgmpipe.process"])):
+        if ours and (over or is_gone(tags.get("dgmpipe.process", "of nobody 0"))):
             client.set_terminated(run.info.run_id, "KILLED")
 
 
@@ -222,7 +226,7 @@ def _wait_for(file: int) -> None:
             return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise
+                raise TimeoutError(f"others have been opening it for {_PATIENCE} s") from None
             time.sleep(0.05)
 
 

@@ -60,7 +60,7 @@ class Record:
         note: What it is, in a sentence.
         tier: Tier of its config.
         tags: What tells the run apart.
-        process: Whose work it is, as `process_name` writes it.
+        process: Whose work it is, as `process_name` writes it; likewise `user` and `folder`.
         params: Hyperparameters of a training.
         config: The whole config of an invocation.
         datasets: Names and digests of the data.
@@ -81,6 +81,8 @@ class Record:
     config: dict[str, Any] = dataclasses.field(default_factory=dict)
     datasets: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     parent: str | None = None
+    user: str = dataclasses.field(default_factory=lambda: os.environ.get("USER", "unknown"))
+    folder: str = dataclasses.field(default_factory=os.getcwd)
     id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     started: int = dataclasses.field(default_factory=lambda: time.time_ns() // 1_000_000)
     ended: int | None = None

@@ -6,6 +6,7 @@ MLflow whatever it lacks of the records and of the files that they name.
 """
 
 import argparse
+import contextlib
 import csv
 import functools
 import json
@@ -265,7 +266,7 @@ def main() -> int:
     arguments = parser.parse_args()
     event, results = arguments.event, arguments.results
     if event == "catch-up":
-        return _catch_up_all([results] if results else sorted(Path("results").iterdir()))
+        return _catch_up_all([results] if results else sorted(Path("results").glob("*/")))
     if results is None:
         parser.error(f"{event} needs --results")
     _tell(event, results)
@@ -288,18 +289,23 @@ def _tell(event: str, results: Path) -> None:
             _warn(error)
         if record:
             record.warned = True
-            record.write(invocation)
+            with contextlib.suppress(OSError):
+                record.write(invocation)
 
 
 def _catch_up_all(folders: Iterable[Path]) -> int:
     """Catch up with folders `results/{tier}` and return the command's exit status."""
-    for folder in folders:
-        try:
+    total = 0
+    try:
+        for folder in folders:
             if completed := catch_up(folder):
                 print(f"{folder}: MLflow has all of {completed} runs")
-        except Exception as error:
-            print(f"error: {failure(error)}", file=sys.stderr)
-            return 1
+            total += completed
+    except Exception as error:
+        print(f"error: {failure(error)}", file=sys.stderr)
+        return 1
+    if not total:
+        print("results/ has no record of a run that has ended; there is nothing to log")
     return 0
 
 

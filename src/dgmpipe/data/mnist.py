@@ -8,7 +8,7 @@ from torch import Tensor
 from dgmpipe.data.idx import read_idx
 from dgmpipe.errors import UserError
 
-__all__ = ["load_mnist"]
+__all__ = ["evenly_spread", "load_mnist"]
 
 SPLITS = ("train", "t10k")
 
@@ -45,3 +45,22 @@ def load_mnist(folder: str | Path, split: str) -> tuple[Tensor, Tensor]:
             " fetch the data again"
         )
     return torch.from_numpy(images), torch.from_numpy(labels).long()
+
+
+def evenly_spread(n: int, size: int) -> Tensor:
+    """Return the positions of `n` of `size` images, shape (n,), spread evenly over them.
+
+    The first images of MNIST's test set are not like the last: each half has writers of its own.
+
+    Raises:
+        UserError: If there are fewer than `n` images.
+
+    Example:
+        >>> evenly_spread(4, 10)
+        tensor([0, 2, 5, 7])
+    """
+    if n > size:
+        raise UserError(
+            f"the config asks for {n:,} test images, but there are {size:,}; lower the number"
+        )
+    return torch.arange(n) * size // n

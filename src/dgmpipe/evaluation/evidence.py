@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from dgmpipe.data.batches import to_float
+from dgmpipe.data.mnist import evenly_spread
 from dgmpipe.evaluation.posterior import elbo, log_evidence
 from dgmpipe.models.vae import VAE
 
@@ -32,11 +32,9 @@ def evidence_of_images(
         outer tenth of the square.
 
     Raises:
-        ValueError: If there are fewer than `num_images` images.
+        UserError: If there are fewer than `num_images` images.
     """
-    if not 1 <= num_images <= len(images):
-        raise ValueError(f"num_images must be between 1 and {len(images)}, not {num_images}")
-    chosen = torch.arange(num_images) * len(images) // num_images
+    chosen = evenly_spread(num_images, len(images))
     x = to_float(images[chosen])
     evidence, border_share = log_evidence(vae, x, limit=limit, resolution=resolution)
     bound = elbo(vae, x)

@@ -37,10 +37,10 @@ def flow_report(
         num_latent: Points for the comparison of the latent distribution with N(0, I).
 
     Returns:
-        The arrays that `figure_01` and `figure_flow` draw, and by name: `nll` and `kl` with their standard
-        errors, in nats; `mass`, the integral of the learned density over the shown rectangle;
-        `inverse_error`, for OT-Flow also at each number of `RK4_STEPS`; and how Gaussian the
-        latent points are.
+        The arrays that `figure_01` and `figure_flow` draw, and by name: `nll` and `kl` with their
+        standard errors, in nats; `mass`, the integral of the learned density over the shown
+        rectangle; `inverse_error`, for OT-Flow also at each number of `RK4_STEPS`; and how
+        Gaussian the latent points are.
     """
     stream = random_stream(seed, "flow report")
     truth = MoonsDensity(noise)

@@ -67,7 +67,7 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
                     alpha=0.2,
                     linewidth=0,
                 )
-        # The unbiased distance of real images lies around 0, which a logarithm does not reach.
+        # Real images are so near that an unbiased distance can be negative: no lower edge.
         axes.axhspan(
             ceiling / 3, ceiling, color="0.85", zorder=0, label="95% of draws of real images"
         )

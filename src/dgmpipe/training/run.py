@@ -14,7 +14,7 @@ from dgmpipe.data.batches import (
     MoonsBatches,
     to_float,
 )
-from dgmpipe.data.mnist import load_mnist
+from dgmpipe.data.mnist import evenly_spread, load_mnist
 from dgmpipe.data.moons import sample_moons
 from dgmpipe.devices import choose_device
 from dgmpipe.files import replacing, write_json
@@ -113,7 +113,9 @@ def _data(
         held_out = sample_moons(held_out_size, moons_noise, random_stream(seed, "held out"))
         return MoonsBatches(moons_noise, size, stream, device), held_out.to(device)
     training, labels = (tensor.to(device) for tensor in load_mnist(images, "train"))
-    test, test_labels = (tensor[:held_out_size].to(device) for tensor in load_mnist(images, "t10k"))
+    test, test_labels = load_mnist(images, "t10k")
+    chosen = evenly_spread(held_out_size, len(test))
+    test, test_labels = test[chosen].to(device), test_labels[chosen].to(device)
     if dataset == "digits":
         return LabelledBatches(training, labels, size, stream), (to_float(test), test_labels)
     return ImageBatches(training, size, stream), to_float(test)
