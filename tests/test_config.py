@@ -167,6 +167,20 @@ MISTAKES = {
         _set("evaluation.latent.num_points", 63),
         "evaluation.latent.num_points must be one of 4, 9, 16, 25, 36, 49, 64, 81, 100, not 63",
     ),
+    "more points than candidates": (
+        _set("evaluation.latent.num_candidates", 63),
+        "evaluation.latent.num_candidates must lie between num_points and resolution squared,"
+        " 64 and 14400, not be 63",
+    ),
+    "more candidates than grid points": (
+        _set("evaluation.latent.resolution", 40),
+        "evaluation.latent.num_candidates must lie between num_points and resolution squared,"
+        " 64 and 1600, not be 2000",
+    ),
+    "more neighbours than images": (
+        _set("evaluation.quality.num_neighbours", 10_000),
+        "evaluation.quality.num_neighbours must be less than num_images, which is 10000, not 10000",
+    ),
     "block as a list": (_set("models", []), "models must be a block of keys, not []"),
 }
 

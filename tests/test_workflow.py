@@ -1,6 +1,7 @@
 """The workflow as its user sees it: a smoke run in a fresh folder, and what it says of mistakes."""
 
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 
@@ -50,6 +52,16 @@ def _snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=1400, env=environment
     )
+
+
+def _start_snakemake(folder: Path, *arguments: str) -> subprocess.Popen:
+    """Start Snakemake in a session of its own, with its output in `snakemake.log`."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    with (folder / "snakemake.log").open("w") as log:
+        return subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
 
 
 def _fresh_copy(folder: Path) -> Path:
@@ -206,6 +218,51 @@ def test_mlflow_has_every_training_under_one_invocation(smoke: Path) -> None:
     assert weights == {"model.safetensors", "history.csv", "summary.json"}
     pictures = {Path(a.path).stem for a in client.list_artifacts(parent.info.run_id, "figures")}
     assert pictures == FIGURES
+
+
+def _contents(results: Path) -> dict[str, str]:
+    """Digests of all that is a function of config, seed and code: not logs, times and records."""
+    kinds = ("models", "evaluation", "tables", "figures", "data")
+    files = [path for kind in kinds for path in (results / kind).rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.name != "training_times.csv"
+    }
+
+
+def test_a_kill_of_snakemake_changes_no_byte_of_the_results(smoke: Path, tmp_path: Path) -> None:
+    """SIGKILL in the middle and the same command again, with another number of jobs side by side.
+
+    Snakemake alone gets the signal, and its jobs are left to find out.
+    """
+    folder = _fresh_copy(tmp_path)
+    arguments = ("all", "--configfile", "config/smoke.yaml")
+    process = _start_snakemake(folder, *arguments)
+    checkpoints = folder / "results/smoke/checkpoints"
+    deadline = time.monotonic() + 600
+    while not any(checkpoints.rglob("step_*.ckpt")):
+        assert process.poll() is None, (folder / "snakemake.log").read_text()[-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    second = _snakemake(folder, *arguments)
+    assert second.returncode != 0
+    assert "another Snakemake is making results/smoke in this folder; wait" in second.stderr
+    assert "Traceback" not in second.stderr
+    jobs = psutil.Process(process.pid).children(recursive=True)
+    assert jobs
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(jobs, timeout=60)
+    assert not alive, "jobs end with their Snakemake"
+
+    again = _snakemake(folder, *arguments, "--cores", "2")
+    assert again.returncode == 0, again.stderr[-5000:]
+    logs = [path.read_text() for path in (folder / "results/smoke/logs/train").glob("*.log")]
+    assert any("continuing after step" in log for log in logs)
+    undisturbed = _contents(smoke / "results/smoke")
+    assert len(undisturbed) > 80
+    assert _contents(folder / "results/smoke") == undisturbed
 
 
 def test_a_second_run_has_nothing_to_do(smoke: Path) -> None:

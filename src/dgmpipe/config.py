@@ -45,12 +45,24 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
     error = best_match(validator.iter_errors(config))
     if error is not None:
         raise UserError(f"config: {_explain(error)}; see config/README.md")
-    for sentence in _contradictions(config["models"]):
+    for sentence in _contradictions(config["models"], config["evaluation"]):
         raise UserError(f"config: {sentence}; see config/README.md")
 
 
-def _contradictions(models: dict[str, Any]) -> Iterator[str]:
-    """Say what does not go together in a `models` block that is valid key by key."""
+def _contradictions(models: dict[str, Any], evaluation: dict[str, Any]) -> Iterator[str]:
+    """Say what does not go together in blocks that are valid key by key."""
+    latent, quality = evaluation["latent"], evaluation["quality"]
+    if not latent["num_points"] <= latent["num_candidates"] <= latent["resolution"] ** 2:
+        yield (
+            "evaluation.latent.num_candidates must lie between num_points and resolution squared,"
+            f" {latent['num_points']} and {latent['resolution'] ** 2}, not be"
+            f" {latent['num_candidates']}"
+        )
+    if quality["num_neighbours"] >= quality["num_images"]:
+        yield (
+            "evaluation.quality.num_neighbours must be less than num_images, which is"
+            f" {quality['num_images']}, not {quality['num_neighbours']}"
+        )
     for name, block in models.items():
         start = MODELS[name].generator_from
         if start is None:

@@ -3,7 +3,10 @@
 import contextlib
 import errno
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 
 from dgmpipe.errors import Interrupted, UserError
@@ -11,7 +14,10 @@ from dgmpipe.errors import Interrupted, UserError
 __all__ = ["job"]
 
 # What the machine refuses is for its user to mend, as a wrong config is.
-_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_REFUSALS = {
+    **dict.fromkeys([errno.ENOSPC, errno.EDQUOT], "make room"),
+    **dict.fromkeys([errno.EROFS, errno.EACCES, errno.EPERM], "allow it to be read and written"),
+}
 _TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 
 
@@ -20,7 +26,8 @@ def job(log: str, threads: int) -> Iterator[None]:
     """Run a job's work with its output in its log and its number of threads.
 
     A `UserError` ends the job with its sentence and no traceback. After SIGTERM, which a cluster
-    sends before it takes a node back, a training writes a checkpoint and the job ends.
+    sends before it takes a node back, a training writes a checkpoint and the job ends; so it does
+    when the Snakemake that started it was killed.
 
     Args:
         log: File that takes everything that the job prints, also what compiled code prints.
@@ -31,6 +38,7 @@ def job(log: str, threads: int) -> Iterator[None]:
     with open(log, "w") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
+    _end_with_parent()
     try:
         yield
     except UserError as error:
@@ -42,5 +50,18 @@ def job(log: str, threads: int) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
-        print(f"error: {error.strerror}: {error.filename or 'while writing'}", file=sys.stderr)
+        remedy = f"{_REFUSALS[error.errno]} and run the same command again"
+        print(f"error: {error.strerror}: {error.filename or ''}; {remedy}", file=sys.stderr)
         sys.exit(1)
+
+
+def _end_with_parent() -> None:
+    """Send this process SIGTERM when its parent is no more, for nobody waits for it then."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,13 +1,11 @@
 """Copies of runs in MLflow, each made from its record; the one module that imports MLflow."""
 
 import contextlib
-import fcntl
 import logging
 import math
 import os
 import re
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -36,6 +34,7 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from dgmpipe.errors import UserError
+from dgmpipe.locks import locked
 from dgmpipe.records import Record, is_gone
 
 __all__ = ["Copy", "close_abandoned", "experiment_name", "failure", "tracking_uri"]
@@ -211,23 +210,10 @@ def _taking_turns() -> Iterator[None]:
         yield
         return
     path = Path(local[1])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(f"{path}.lock", "a") as turn:
-        _wait_for(turn.fileno())
+    with locked(f"{path}.lock", _PATIENCE):
         with contextlib.closing(sqlite3.connect(path, timeout=_LOCK_PATIENCE)) as database:
             database.execute("BEGIN IMMEDIATE")
         yield
-
-
-def _wait_for(file: int) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"others have been opening it for {_PATIENCE} s") from None
-            time.sleep(0.05)
 
 
 def _experiment_id(client: MlflowClient, tier: str) -> str:

@@ -14,7 +14,9 @@ __all__ = ["config_digest", "git_state", "source_digest", "source_files"]
 _PACKAGE = Path(__file__).parent
 
 # These cannot change a result: what a job takes from the catalogue is among its params.
-_WITHOUT_EFFECT = {_PACKAGE / name for name in ("models/catalog.py", "progress.py", "tracking.py")}
+_WITHOUT_EFFECT = {
+    _PACKAGE / name for name in ("models/catalog.py", "locks.py", "progress.py", "tracking.py")
+}
 
 
 def config_digest(config: Any) -> str:

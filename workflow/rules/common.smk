@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from dgmpipe.config import check_config
 from dgmpipe.errors import UserError
+from dgmpipe.locks import take_lock
 from dgmpipe.models.catalog import MODELS
 from dgmpipe.provenance import config_digest, source_digest
 from snakemake.exceptions import WorkflowError
@@ -157,6 +158,17 @@ def tables():
     if JUDGED:
         names += ["class_histograms"]
     return collect("<results>/tables/{name}.csv", name=names)
+
+
+def start():
+    """Keep a second Snakemake off this tier's results, and tell MLflow that an invocation starts."""
+    try:
+        take_lock(f".snakemake/dgmpipe-{config['tier']}.lock", patience=0)
+    except TimeoutError:
+        raise WorkflowError(
+            f"another Snakemake is making {RESULTS} in this folder; wait until it has ended"
+        )
+    track("start")
 
 
 def track(event):

@@ -93,13 +93,18 @@ class LabelledBatches(ImageBatches):
         shuffle: Random stream of the permutations, on the CPU.
 
     Raises:
-        ValueError: If there are fewer images than a batch holds.
+        ValueError: If there are fewer images than a batch holds, or not as many labels.
     """
 
     def __init__(
         self, images: Tensor, labels: Tensor, batch_size: int, shuffle: torch.Generator
     ) -> None:
         super().__init__(images, batch_size, shuffle)
+        if labels.shape != (len(images),):
+            raise ValueError(
+                f"there must be a label for each of the {len(images)} images, but the labels have"
+                f" shape {tuple(labels.shape)}"
+            )
         self._labels = labels
 
     def __next__(self) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,8 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from dgmpipe.data.batches import to_float
+from dgmpipe.errors import UserError
+from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.models.vae import VAE, kl_to_standard_normal
 
 __all__ = [
@@ -77,8 +79,8 @@ def posterior_grid(
         resolution: Grid points R along each axis, at least 4.
 
     Raises:
-        ValueError: If the latent space is not two-dimensional, the image has another shape, or
-            limit or resolution is too small.
+        ValueError: If the latent space is not two-dimensional, the image is not as said, or limit
+            or resolution is too small.
     """
     if image.shape != (28, 28):
         raise ValueError(f"the image must have shape (28, 28), not {tuple(image.shape)}")
@@ -112,11 +114,15 @@ def compare_posteriors(
         (I, 2); `log_evidence`, `log_evidence_error`, `elbo` and `elbo_error` (I,), in nats.
 
     Raises:
-        ValueError: If a position is not among the images, and as `posterior_grid` does.
+        UserError: If a position is not among the images.
+        ValueError: As `posterior_grid` does.
     """
     outside = [position for position in chosen if not 0 <= position < len(images)]
     if outside:
-        raise ValueError(f"there is no image {outside[0]} among the {len(images)} images")
+        raise UserError(
+            f"the config asks for test image {outside[0]:,}, but they go from 0 to"
+            f" {len(images) - 1:,}; choose one of these"
+        )
     x = to_float(images[list(chosen)])
     grids = _posterior_grids(vae, x, limit, resolution)
     mean, log_variance = vae.encoder(x)
@@ -164,9 +170,11 @@ def log_evidence(
         tenth of the square, shape (N,), which is tiny if nothing was cut off.
 
     Raises:
-        ValueError: If the latent space is not two-dimensional, or limit or resolution is too small.
+        ValueError: If the latent space is not two-dimensional, the images are not as said, or
+            limit or resolution is too small.
     """
     axis = _axis(vae, limit, resolution)
+    _require_intensities(vae, images)
     pixels = images.flatten(1).T
     coarse, border = [], []
     for first in (0, 1):
@@ -204,9 +212,10 @@ def elbo(vae: VAE, images: Tensor, *, limit: float = 5, spacing: float = 0.625) 
         The bound with its quadrature error.
 
     Raises:
-        ValueError: If the latent space is not two-dimensional.
+        ValueError: If the latent space is not two-dimensional, or the images are not as said.
     """
     _require_plane(vae)
+    _require_intensities(vae, images)
     line = torch.arange(-limit, limit + spacing / 2, spacing, dtype=torch.float64)
     coarse = [
         torch.cartesian_prod(line[first::2], line[second::2])
@@ -237,6 +246,7 @@ def _posterior_grids(
 ) -> list[PosteriorGrid]:
     """Return the grid of each of a few images (N, 1, 28, 28), for one pass of the generator."""
     axis = _axis(vae, limit, resolution)
+    _require_intensities(vae, images)
     columns, rows = torch.meshgrid(axis, axis, indexing="xy")
     points = torch.stack([columns.flatten(), rows.flatten()], dim=1)
     pixels = images.flatten(1).T
@@ -289,3 +299,9 @@ def _require_plane(vae: VAE) -> None:
             "quadrature needs a two-dimensional latent space,"
             f" and this model's has dimension {vae.generator.latent_dim}"
         )
+
+
+def _require_intensities(vae: VAE, images: Tensor) -> None:
+    require_batch(images, IMAGE_SHAPE, "images", vae)
+    if not ((images >= 0) & (images <= 1)).all():  # NaN is not either
+        raise ValueError("images must hold intensities in [0, 1]; divide bytes by 255")

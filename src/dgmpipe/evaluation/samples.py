@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import load_mnist
+from dgmpipe.errors import UserError
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.storage import load_model
 from dgmpipe.streams import random_stream
@@ -24,15 +25,17 @@ def evaluated_images(model: str | Path | None, data: str | Path, n: int, seed: i
         seed: Seed of the training; latent points and choice of training images depend on it.
 
     Raises:
-        ValueError: If there are fewer than `n` training images.
-        UserError: If a file is missing or damaged.
+        UserError: If a file is missing or damaged, or has fewer than `n` training images.
     """
     stream = random_stream(seed, "evaluated images")
     if model is not None:
         return sample_images(load_model(model).generator, n, stream)
     training, _ = load_mnist(data, "train")
     if n > len(training):
-        raise ValueError(f"n must be at most the {len(training):,} training images, not {n:,}")
+        raise UserError(
+            f"the config asks for {n:,} training images, but there are {len(training):,};"
+            " lower the number"
+        )
     return to_float(training[torch.randperm(len(training), generator=stream)[:n]])[:, 0]
 
 
@@ -41,7 +44,12 @@ def sample_images(generator: Generator, n: int, noise: torch.Generator) -> Tenso
     """Return `n` images of latent points from N(0, I), shape (n, 28, 28), as in Figure 9.
 
     `generator` is in evaluation mode; `noise` is a random stream on the CPU.
+
+    Raises:
+        ValueError: If `n` is less than 1.
     """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, not {n}")
     device = next(generator.parameters()).device
     z = torch.randn(n, generator.latent_dim, generator=noise).to(device)
     return torch.cat([generator(some) for some in z.split(500)])[:, 0]
@@ -52,7 +60,12 @@ def interpolate(generator: Generator, steps: int) -> Tensor:
     """Return images along the line from −e to e, e = (1, …, 1), shape (steps, 28, 28), Figure 10.
 
     `generator` is in evaluation mode.
+
+    Raises:
+        ValueError: If `steps` is less than 1.
     """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
     device = next(generator.parameters()).device
     line = torch.linspace(-1, 1, steps, device=device)
     return generator(line[:, None].expand(-1, generator.latent_dim))[:, 0]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
 
 __all__ = ["Classifier", "ClassifierTask"]
@@ -62,8 +63,7 @@ class Classifier(nn.Module):
         Raises:
             ValueError: If `x` is not of shape (N, 1, 28, 28).
         """
-        if x.ndim != 4 or x.shape[1:] != (1, 28, 28):
-            raise ValueError(f"images must have shape (N, 1, 28, 28), not {tuple(x.shape)}")
+        require_batch(x, IMAGE_SHAPE, "images", self)
         return self.layers(x)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,19 +10,9 @@ from torch import Tensor, nn
 
 from dgmpipe.training.task import Task
 
-__all__ = ["DIM", "Flow", "FlowTask", "log_normal", "negative_log_likelihood", "require_points"]
+__all__ = ["DIM", "Flow", "FlowTask", "log_normal", "negative_log_likelihood"]
 
 DIM = 2  # of the latent and of the data space, n in the paper
-
-
-def require_points(points: Tensor) -> None:
-    """Check that `points` is a batch of points of the plane, shape (N, 2).
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if points.ndim != 2 or points.shape[1] != DIM:
-        raise ValueError(f"points must have shape (N, {DIM}), not {tuple(points.shape)}")
 
 
 def log_normal(z: Tensor) -> Tensor:
@@ -77,7 +67,12 @@ class Flow(nn.Module, ABC):
             n: Number of samples.
             generator: Random stream of the latent points; on the CPU, so that every device
                 sees the same numbers.
+
+        Raises:
+            ValueError: If `n` is negative.
         """
+        if n < 0:
+            raise ValueError(f"n must be at least 0, not {n}")
         parameter = next(self.parameters())
         z = torch.randn(n, DIM, generator=generator, dtype=parameter.dtype).to(parameter.device)
         return self(z)[0]

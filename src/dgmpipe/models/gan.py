@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from dgmpipe.evaluation.energy import energy_distance
 from dgmpipe.models.generator import Generator
+from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
 
 __all__ = ["GAN", "DCGANTask", "Discriminator", "WGANTask"]
@@ -61,8 +62,7 @@ class Discriminator(nn.Module):
         Raises:
             ValueError: If `x` is not of shape (N, 1, 28, 28).
         """
-        if x.ndim != 4 or x.shape[1:] != (1, 28, 28):
-            raise ValueError(f"images must have shape (N, 1, 28, 28), not {tuple(x.shape)}")
+        require_batch(x, IMAGE_SHAPE, "images", self)
         return self.layers(2 * x - 1)[:, 0]
 
 

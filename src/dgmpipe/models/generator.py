@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from dgmpipe.models.inputs import require_batch
+
 __all__ = ["Generator"]
 
 
@@ -52,10 +54,7 @@ class Generator(nn.Module):
         Raises:
             ValueError: If `z` is not of shape (N, q).
         """
-        if z.ndim != 2 or z.shape[1] != self.latent_dim:
-            raise ValueError(
-                f"latent points must have shape (N, {self.latent_dim}), not {tuple(z.shape)}"
-            )
+        require_batch(z, (self.latent_dim,), "latent points", self)
         return self.layers(z)
 
     def forward(self, z: Tensor) -> Tensor:

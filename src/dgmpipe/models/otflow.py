@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dgmpipe.models.flow import DIM, Flow, FlowTask, log_normal, require_points
+from dgmpipe.models.flow import DIM, Flow, FlowTask, log_normal
+from dgmpipe.models.inputs import require_batch
 
 __all__ = ["Characteristics", "OTFlow", "OTFlowTask", "Potential", "ot_flow_objective"]
 
@@ -96,7 +97,7 @@ class OTFlow(Flow):
         Raises:
             ValueError: If `z` is not of shape (N, 2).
         """
-        require_points(z)
+        require_batch(z, (DIM,), "points", self)
         path = self._path(z, reverse=False, num_steps=self.num_steps)
         return torch.stack([state[:, :DIM] for state in path])
 
@@ -117,7 +118,7 @@ class OTFlow(Flow):
         Raises:
             ValueError: If `y` is not of shape (N, 2), or `num_steps` is less than 1.
         """
-        require_points(y)
+        require_batch(y, (DIM,), "points", self)
         num_steps = self.num_steps if num_steps is None else num_steps
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, not {num_steps}")

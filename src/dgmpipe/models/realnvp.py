@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dgmpipe.models.flow import DIM, Flow, FlowTask, negative_log_likelihood, require_points
+from dgmpipe.models.flow import DIM, Flow, FlowTask, negative_log_likelihood
+from dgmpipe.models.inputs import require_batch
 
 __all__ = ["RealNVP", "RealNVPTask"]
 
@@ -48,7 +49,7 @@ class RealNVP(Flow):
         Raises:
             ValueError: If `z` is not of shape (N, 2).
         """
-        require_points(z)
+        require_batch(z, (DIM,), "points", self)
         y, log_det = z, z.new_zeros(len(z))
         for layer in self.layers:
             y, layer_log_det = layer(y)
@@ -61,7 +62,7 @@ class RealNVP(Flow):
         Raises:
             ValueError: If `x` is not of shape (N, 2).
         """
-        require_points(x)
+        require_batch(x, (DIM,), "points", self)
         y, log_det = x, x.new_zeros(len(x))
         for layer in reversed(self.layers):
             y, layer_log_det = layer.inverse(y)
@@ -74,7 +75,7 @@ class RealNVP(Flow):
         Raises:
             ValueError: If `z` is not of shape (N, 2).
         """
-        require_points(z)
+        require_batch(z, (DIM,), "points", self)
         states = [z]
         for layer in self.layers:
             states.append(layer(states[-1])[0])

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from dgmpipe.errors import UserError
@@ -18,7 +19,7 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     """Write a model's parameters and buffers as safetensors, on the CPU's layout."""
     state = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(state, temporary)
+        temporary.write_bytes(save(state))  # save_file hides the reason when a disk is full
 
 
 def load_model(folder: str | Path) -> nn.Module:
@@ -50,4 +51,5 @@ def load_model(folder: str | Path) -> nn.Module:
                 f" have shape {expected.get(name, 'none')} and has {found.get(name, 'none')}"
             )
     model.load_state_dict(state)
-    return model.eval()
+    # As in training: convolutions on the CPU take about half the time.
+    return model.to(memory_format=torch.channels_last).eval()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgmpipe.models.generator import Generator
+from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
 
 __all__ = ["VAE", "Encoder", "VAETask"]
@@ -58,8 +59,7 @@ class Encoder(nn.Module):
         Raises:
             ValueError: If `x` is not of shape (N, 1, 28, 28).
         """
-        if x.ndim != 4 or x.shape[1:] != (1, 28, 28):
-            raise ValueError(f"images must have shape (N, 1, 28, 28), not {tuple(x.shape)}")
+        require_batch(x, IMAGE_SHAPE, "images", self)
         features = self.features(x)
         return self.mean(features), self.log_variance(features)
 
@@ -106,7 +106,13 @@ class VAE(nn.Module):
         """Return log p(x|z) in nats, eq. (4), shape (N,), for `z` (N, q) and `x` (N, 1, 28, 28).
 
         Either of the two may hold a single row, which then goes with each row of the other.
+
+        Raises:
+            ValueError: If the shapes are others, or do not go together.
         """
+        require_batch(x, IMAGE_SHAPE, "images", self)
+        if len(z) != len(x) and 1 not in (len(z), len(x)):
+            raise ValueError(f"{len(z)} latent points do not go with {len(x)} images")
         logits = self.generator.logits(z)
         # x l − softplus(l) is x log g + (1−x) log(1−g) for g = sigmoid(l), with no log of zero.
         return (x * logits - F.softplus(logits)).sum(dim=(1, 2, 3))

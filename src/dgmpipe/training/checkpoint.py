@@ -1,14 +1,19 @@
-"""Checkpoints: written whole, verified when read, and kept two deep."""
+"""Checkpoints: written whole, verified when read, kept two deep, of one process at a time."""
 
+import contextlib
 import hashlib
 import io
+import math
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dgmpipe.files import replacing
+from dgmpipe.locks import take_lock
 
 __all__ = ["Checkpoints"]
 
@@ -59,6 +64,23 @@ class Checkpoints:
     def remove(self) -> None:
         """Delete the folder; to be called once the training's result stands."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from continuing the same training within the block.
+
+        One whose Snakemake was killed takes a moment to write its checkpoint and end.
+        """
+        path = self.folder / "lock"
+        try:
+            descriptor = take_lock(path, patience=0)
+        except TimeoutError:
+            print("another process is at this training; waiting for its end", flush=True)
+            descriptor = take_lock(path, patience=math.inf)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("step_*.ckpt"))

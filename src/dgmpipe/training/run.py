@@ -17,6 +17,7 @@ from dgmpipe.data.batches import (
 from dgmpipe.data.mnist import evenly_spread, load_mnist
 from dgmpipe.data.moons import sample_moons
 from dgmpipe.devices import choose_device
+from dgmpipe.errors import UserError
 from dgmpipe.files import replacing, write_json
 from dgmpipe.models.catalog import MODELS
 from dgmpipe.models.registry import task_class
@@ -70,32 +71,32 @@ def train_model(
     kept = Checkpoints(checkpoints)
     print(f"training {model}, seed {seed}, on {target}", flush=True)
 
-    history = train(
-        task,
-        batches,
-        held_out,
-        name=f"{model}, seed {seed}",
-        steps=config["steps"],
-        seed=seed,
-        evaluate_every=config["evaluate_every"],
-        checkpoint_every=config["checkpoint_every"],
-        checkpoints=kept,
-        on_evaluation=on_evaluation,
-    )
-
-    folder = Path(folder)
-    save_weights(task.model, folder / "model.safetensors")
-    with replacing(folder / "history.csv") as temporary:
-        pd.DataFrame(history).to_csv(temporary, index=False)
-    summary = {
-        "model": model,
-        "seed": seed,
-        "hyperparameters": dict(config),
-        "parameters": sum(p.numel() for p in task.model.parameters()),
-        "final": history[-1],
-    }
-    write_json(summary, folder / "summary.json")
-    kept.remove()
+    with kept.held():
+        history = train(
+            task,
+            batches,
+            held_out,
+            name=f"{model}, seed {seed}",
+            steps=config["steps"],
+            seed=seed,
+            evaluate_every=config["evaluate_every"],
+            checkpoint_every=config["checkpoint_every"],
+            checkpoints=kept,
+            on_evaluation=on_evaluation,
+        )
+        folder = Path(folder)
+        save_weights(task.model, folder / "model.safetensors")
+        with replacing(folder / "history.csv") as temporary:
+            pd.DataFrame(history).to_csv(temporary, index=False)
+        summary = {
+            "model": model,
+            "seed": seed,
+            "hyperparameters": dict(config),
+            "parameters": sum(p.numel() for p in task.model.parameters()),
+            "final": history[-1],
+        }
+        write_json(summary, folder / "summary.json")
+        kept.remove()
 
 
 def _data(
@@ -113,6 +114,11 @@ def _data(
         held_out = sample_moons(held_out_size, moons_noise, random_stream(seed, "held out"))
         return MoonsBatches(moons_noise, size, stream, device), held_out.to(device)
     training, labels = (tensor.to(device) for tensor in load_mnist(images, "train"))
+    if size > len(training):
+        raise UserError(
+            f"the config asks for batches of {size:,} images, but there are {len(training):,}"
+            " training images; lower batch_size"
+        )
     test, test_labels = load_mnist(images, "t10k")
     chosen = evenly_spread(held_out_size, len(test))
     test, test_labels = test[chosen].to(device), test_labels[chosen].to(device)
