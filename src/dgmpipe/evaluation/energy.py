@@ -30,8 +30,8 @@ __all__ = [
     "pairwise_distances",
 ]
 
-# Large enough for matrix products at full speed; a block of distances takes 32 MB.
-_BLOCK_SIZE = 2048
+# Large enough for matrix products at full speed; a block of distances takes 8 MB.
+_BLOCK_SIZE = 1024
 
 # Below this share of ‖x‖² + ‖y‖², ‖x − y‖² from the product loses more than 3 of 16 digits.
 _NEAR = 1e-3
