@@ -14,7 +14,7 @@ def require_batch(batch: Tensor, shape: tuple[int, ...], name: str, model: nn.Mo
         batch: What the model is given.
         shape: Expected of each of its rows.
         name: What to call it, in the plural, such as "images".
-        model: Has at least one parameter.
+        model: Its first parameter, if it has one, tells type and device.
 
     Raises:
         TypeError: If it is not a tensor.
@@ -25,7 +25,7 @@ def require_batch(batch: Tensor, shape: tuple[int, ...], name: str, model: nn.Mo
     if batch.ndim != len(shape) + 1 or batch.shape[1:] != shape:
         expected = ", ".join(map(str, ("N", *shape)))
         raise ValueError(f"{name} must have shape ({expected}), not {tuple(batch.shape)}")
-    parameter = next(model.parameters())
+    parameter = next(model.parameters(), batch)
     if (batch.dtype, batch.device) != (parameter.dtype, parameter.device):
         raise ValueError(
             f"{name} are {batch.dtype} on {batch.device}, but the model's parameters are"
