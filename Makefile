@@ -13,7 +13,7 @@ all: $(INSTALLED) ## Install what is missing and make every figure and table (ti
 	$(BIN)/snakemake --cores $(CORES) all
 
 test: $(INSTALLED) check ## Install what is missing and run every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED) ## Check style, format and the workflow's structure
 	$(BIN)/ruff check .

@@ -34,3 +34,8 @@ def vae() -> VAE:
     """A VAE with random weights, in evaluation mode, whose posteriors are not too narrow."""
     torch.manual_seed(3)
     return VAE(Encoder(), Generator()).eval()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that another process does the rest beside it."""
+    items.sort(key=lambda item: item.path.name != "test_workflow.py")

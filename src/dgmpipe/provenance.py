@@ -46,11 +46,12 @@ def source_files(*roots: str | Path) -> list[Path]:
 
 
 def source_digest(*roots: str | Path) -> str:
-    """Return 12 hexadecimal digits that change with any file that `source_files` returns."""
-    digest = hashlib.sha256()
-    for path in source_files(*roots):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:12]
+    """Return 12 hexadecimal digits that change with any file that `source_files` returns.
+
+    They do not depend on where the files are.
+    """
+    digests = sorted(hashlib.sha256(path.read_bytes()).digest() for path in source_files(*roots))
+    return hashlib.sha256(b"".join(digests)).hexdigest()[:12]
 
 
 @functools.cache
