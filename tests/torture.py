@@ -32,6 +32,7 @@ from dgmpipe.training.run import train_model
 
 ROOT = Path(__file__).parent.parent
 FILES = ("model.safetensors", "history.csv", "summary.json")
+CONTINUED = "continued from a checkpoint"
 KINDS = {"after a random time": 6, "while writing a checkpoint": 3, "with SIGTERM": 1}
 
 # A forked process has everything imported: a kill costs milliseconds, not the start of torch.
@@ -78,17 +79,26 @@ def finish(process: BaseProcess) -> None:
         raise SystemExit(f"a training ended with exit status {process.exitcode}")
 
 
+def newest(work: Path) -> str:
+    return max((path.name for path in work.glob("checkpoints/step_*.ckpt")), default="")
+
+
 def kill(
     process: BaseProcess, kind: str, work: Path, duration: float, chance: random.Random
 ) -> bool:
     """Kill a training in the given way and return whether it had not ended by itself before."""
+    # Mostly once it has got somewhere, so that there is something to continue from.
+    if chance.random() < 0.8:
+        before = newest(work)
+        while process.is_alive() and newest(work) == before:
+            pass
     if kind == "while writing a checkpoint":
         # Between the appearance of the temporary file and its renaming the state is being written.
         while process.is_alive() and not any(work.glob("checkpoints/.step_*")):
             pass
         time.sleep(chance.uniform(0, 0.002))
     else:
-        process.join(chance.uniform(0, duration))
+        process.join(chance.uniform(0, duration / 4))
     if not process.is_alive():
         return False
     (process.terminate if kind == "with SIGTERM" else process.kill)()
@@ -107,6 +117,7 @@ def torture(model: str, kills: int, folder: Path, chance: random.Random) -> Coun
     finish(launch(model, undisturbed))
     duration = time.monotonic() - start
     hits: Counter[str] = Counter()
+    continued = 0
     while True:
         process = launch(model, disturbed)
         if hits.total() < kills:
@@ -120,9 +131,9 @@ def torture(model: str, kills: int, folder: Path, chance: random.Random) -> Coun
                 disturbed / "result" / name
             ).read_bytes():
                 raise SystemExit(f"{model}: {name} differs after {hits.total()} kills: {disturbed}")
+        continued += (disturbed / "log.txt").read_text().count("continuing after step")
         if hits.total() >= kills:
-            continued = (disturbed / "log.txt").read_text().count("continuing after step")
-            return hits + Counter({"continued from a checkpoint": continued})
+            return hits + Counter({CONTINUED: continued})
         shutil.rmtree(disturbed)
 
 
@@ -157,12 +168,11 @@ def main() -> None:
         kills = arguments.kills // len(models) + (k < arguments.kills % len(models))
         hits = torture(model, kills, folder, chance)
         total += hits
-        tally = ", ".join(
-            f"{hits[kind]} {kind}" for kind in [*KINDS, "continued from a checkpoint"]
-        )
+        tally = ", ".join(f"{hits[kind]} {kind}" for kind in [*KINDS, CONTINUED])
         print(f"{model:13} {kills:4} kills: {tally}; identical bytes", flush=True)
     shutil.rmtree(folder)
-    print(f"{sum(total[kind] for kind in KINDS)} kills, every result identical to the byte")
+    kills = sum(total[kind] for kind in KINDS)
+    print(f"{kills} kills, {total[CONTINUED]} continuations, every result identical to the byte")
 
 
 if __name__ == "__main__":
