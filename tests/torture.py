@@ -79,8 +79,15 @@ def finish(process: BaseProcess) -> None:
         raise SystemExit(f"a training ended with exit status {process.exitcode}")
 
 
+def checkpoint_files(work: Path, prefix: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(work / "checkpoints") if name.startswith(prefix)]
+    except FileNotFoundError:  # not yet, or no more
+        return []
+
+
 def newest(work: Path) -> str:
-    return max((path.name for path in work.glob("checkpoints/step_*.ckpt")), default="")
+    return max(checkpoint_files(work, "step_"), default="")
 
 
 def kill(
@@ -94,7 +101,7 @@ def kill(
             pass
     if kind == "while writing a checkpoint":
         # Between the appearance of the temporary file and its renaming the state is being written.
-        while process.is_alive() and not any(work.glob("checkpoints/.step_*")):
+        while process.is_alive() and not checkpoint_files(work, ".step_"):
             pass
         time.sleep(chance.uniform(0, 0.002))
     else:
