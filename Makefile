@@ -7,10 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: all test check ui track torture clean help
+.PHONY: all prepare test check ui track torture clean help
 
 all: $(INSTALLED) ## Install what is missing and make every figure and table (tier: laptop)
 	$(BIN)/snakemake --cores $(CORES) all
+
+prepare: $(INSTALLED) ## Fetch all that comes from outside, for machines that have no way out
+	$(BIN)/snakemake --cores 1 fetch_images
 
 test: $(INSTALLED) check ## Install what is missing and run every test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder

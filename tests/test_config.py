@@ -95,7 +95,7 @@ MISTAKES = {
     "typo at the top": (
         _set("sedes", [0]),
         "unknown key 'sedes' at the top level (did you mean 'seeds'?); the allowed keys are"
-        " tier, seeds, device, data, models, evaluation",
+        " tier, seeds, device, data, models, evaluation, cluster",
     ),
     "typo in a model": (
         _set("models.vae.stpes", 5),

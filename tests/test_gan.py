@@ -195,7 +195,7 @@ def test_a_gan_starts_from_the_trained_generator_it_is_given(root: Path, tmp_pat
         "steps": 2, "batch_size": 16, "evaluate_every": 1, "checkpoint_every": 10,
         "held_out_size": 50, **SIZE,
     }  # fmt: skip
-    place = {"seed": 0, "device": "cpu", "images": data, "moons_noise": 0.05}
+    place = {"seed": 0, "device": torch.device("cpu"), "images": data, "moons_noise": 0.05}
     blocks = {
         "vae": common | {"learning_rate": 1e-3, "weight_decay": 0.0},
         "dcgan_vae": common | CONFIGS[DCGANTask],

@@ -86,6 +86,7 @@ def _logger(tier: str, **changes: Any) -> RunLogger:
         "config": CONFIG,
         "data": MNIST,
         "key": "abcdef",
+        "device": "cpu",
         "invocation": INVOCATION,
     }
     return RunLogger(**arguments | changes)

@@ -55,7 +55,7 @@ def train(model: str, work: Path, log: Path) -> None:
                 model,
                 settings(model),
                 seed=0,
-                device="cpu",
+                device=torch.device("cpu"),
                 images=work.parent / "images",
                 moons_noise=0.05,
                 folder=work / "result",

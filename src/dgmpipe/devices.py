@@ -1,20 +1,32 @@
 """Where the tensors live."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import torch
 
 from dgmpipe.errors import UserError
+from dgmpipe.locks import take_lock
 
 __all__ = ["choose_device"]
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, *, trainings_per_gpu: int = 1) -> torch.device:
     """Return the device of the config's `device`; `auto` is CUDA where it works, else the CPU.
+
+    With several GPUs, `auto` is one that no other training of this user has chosen, and that it
+    keeps until this process ends; if there is none, all share the first.
+
+    Args:
+        name: `auto`, `cpu`, `cuda` or `cuda:N`.
+        trainings_per_gpu: How many may choose the same GPU.
 
     Raises:
         UserError: If the device is unknown or not on this machine.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return _free_gpu(trainings_per_gpu) if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -24,3 +36,16 @@ def choose_device(name: str) -> torch.device:
             " choose auto, cpu, cuda or cuda:N"
         ) from error
     return device
+
+
+def _free_gpu(trainings_per_gpu: int) -> torch.device:
+    for place in range(trainings_per_gpu):
+        for index in range(torch.cuda.device_count()):
+            uuid = torch.cuda.get_device_properties(index).uuid
+            lock = f"dgmpipe-{os.getuid()}-{uuid}-{place}.lock"
+            try:
+                take_lock(Path(tempfile.gettempdir(), lock), patience=0)
+            except TimeoutError:
+                continue
+            return torch.device("cuda", index)
+    return torch.device("cuda", 0)

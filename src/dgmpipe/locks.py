@@ -29,7 +29,7 @@ def take_lock(path: str | Path, patience: float) -> int:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     deadline = time.monotonic() + patience
     while True:
         try:

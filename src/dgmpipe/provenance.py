@@ -15,7 +15,8 @@ _PACKAGE = Path(__file__).parent
 
 # These cannot change a result: what a job takes from the catalogue is among its params.
 _WITHOUT_EFFECT = {
-    _PACKAGE / name for name in ("models/catalog.py", "locks.py", "progress.py", "tracking.py")
+    _PACKAGE / name
+    for name in ("devices.py", "locks.py", "models/catalog.py", "progress.py", "tracking.py")
 }
 
 

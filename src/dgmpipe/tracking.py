@@ -60,6 +60,7 @@ class RunLogger:
         config: The model's block of the config, logged as parameters.
         data: Name of the dataset and its digest.
         key: Names config, data, seed and code of the training, and so what may continue it.
+        device: Where it takes place.
         invocation: File that `start_invocation` wrote; the record of the training goes into the
             folder `runs` beside it.
 
@@ -76,6 +77,7 @@ class RunLogger:
         config: Mapping[str, Any],
         data: tuple[str, str],
         key: str,
+        device: str,
         invocation: str | Path,
     ) -> None:
         self.failed = False
@@ -88,6 +90,7 @@ class RunLogger:
             tags={
                 "model": model,
                 "seed": str(seed),
+                "device": device,
                 "dgmpipe.key": key,
                 "config.digest": config_digest(config),
                 **git_state(),

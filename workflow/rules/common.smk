@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 from dgmpipe.config import check_config
 from dgmpipe.errors import UserError
+from dgmpipe.gpus import count_gpus
 from dgmpipe.locks import take_lock
 from dgmpipe.models.catalog import MODELS
 from dgmpipe.provenance import config_digest, source_digest
@@ -50,10 +51,26 @@ JUDGED = IMAGE_SOURCES if "classifier" in config["models"] else []
 SHOWN_SEED = config["seeds"][0]
 
 
+# Without a GPU nothing limits the trainings but the number of cores.
+if workflow.is_main_process and "gpu" not in workflow.global_resources and count_gpus():
+    workflow.register_resource(
+        "gpu", count_gpus() * config["cluster"]["trainings_per_gpu"]
+    )
+
+
 wildcard_constraints:
     model="|".join(config["models"]),
     source="|".join(IMAGE_SOURCES),
     seed="|".join(map(str, config["seeds"])),
+
+
+def growing(amount):
+    """Of a resource, as much again with every attempt."""
+    return lambda wildcards, attempt: attempt * amount
+
+
+def training_minutes(wildcards, attempt):
+    return attempt * config["cluster"]["training_minutes"][wildcards.model]
 
 
 def code(script, *modules):

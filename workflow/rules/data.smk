@@ -33,9 +33,10 @@ rule show_moons:
         "<benchmarks>/show_moons.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    threads: 1
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(5),
     params:
         moons=config["data"]["moons"],
         seed=config["seeds"][0],
@@ -55,9 +56,10 @@ rule show_images:
         "<benchmarks>/show_images.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    threads: 1
     resources:
-        mem_mb=1000,
-        runtime=5,
+        mem_mb=growing(1000),
+        runtime=growing(5),
     params:
         num_images=config["evaluation"]["samples"]["num_images"],
         seed=config["seeds"][0],

@@ -10,9 +10,10 @@ rule vae_posterior:
         "<benchmarks>/vae_posterior/seed_{seed}.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         settings=config["evaluation"]["posterior"],
         code=code("vae_posterior.py", "dgmpipe.models.vae"),
@@ -32,9 +33,10 @@ rule vae_evidence:
         "<benchmarks>/vae_evidence/seed_{seed}.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    threads: 1
     resources:
-        mem_mb=2000,
-        runtime=120,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         settings=config["evaluation"]["evidence"],
         code=code("vae_evidence.py", "dgmpipe.models.vae"),
@@ -54,9 +56,10 @@ rule vae_latent:
         "<benchmarks>/vae_latent/seed_{seed}.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         settings=config["evaluation"]["latent"],
         code=code("vae_latent.py", "dgmpipe.models.vae"),
@@ -75,9 +78,10 @@ rule generate_images:
         "<benchmarks>/generate_images/{model}_seed_{seed}.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         settings=config["evaluation"]["samples"],
         code=lambda wildcards: code(
@@ -99,9 +103,10 @@ rule evaluate_flow:
         "<benchmarks>/evaluate_flow/{model}_seed_{seed}.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         noise=config["data"]["moons"]["noise"],
         settings=config["evaluation"]["flows"],
@@ -122,9 +127,10 @@ rule energy_test:
         "<benchmarks>/energy_test/{source}_seed_{seed}.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         num_images=config["evaluation"]["energy"]["num_images"],
         num_permutations=config["evaluation"]["energy"]["num_permutations"],
@@ -144,9 +150,10 @@ rule energy_floor:
         "<benchmarks>/energy_floor.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         # The GANs' energy distance during training is measured on as many images.
         held_out_size=lambda wildcards: config["models"][GANS[0]]["held_out_size"],
@@ -171,9 +178,10 @@ rule sample_quality:
         "<benchmarks>/sample_quality/{source}_seed_{seed}.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         settings=config["evaluation"]["quality"],
         code=source_code("sample_quality.py", "dgmpipe.models.classifier"),

@@ -14,8 +14,8 @@ rule train:
         "../envs/dgmpipe.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=growing(config["cluster"]["training_mb"]),
+        runtime=training_minutes,
         gpu=1,
     params:
         config=lambda wildcards: config["models"][wildcards.model],

@@ -16,7 +16,6 @@ from dgmpipe.data.batches import (
 )
 from dgmpipe.data.mnist import evenly_spread, load_mnist
 from dgmpipe.data.moons import sample_moons
-from dgmpipe.devices import choose_device
 from dgmpipe.errors import UserError
 from dgmpipe.files import replacing, write_json
 from dgmpipe.models.catalog import MODELS
@@ -34,7 +33,7 @@ def train_model(
     config: Mapping[str, Any],
     *,
     seed: int,
-    device: str,
+    device: torch.device,
     images: str | Path,
     moons_noise: float,
     folder: str | Path,
@@ -48,7 +47,7 @@ def train_model(
         model: Name of the model in the config.
         config: The model's block of the config.
         seed: Seeds initial weights, batches and noise, each with a stream of its own.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        device: Where the training takes place.
         images: Folder of the IDX files; read if the model trains on images.
         moons_noise: Noise of the moons; used if the model trains on moons.
         folder: Where the three files go.
@@ -57,19 +56,18 @@ def train_model(
         on_evaluation: Called with each new row of the history.
 
     Raises:
-        UserError: If data are missing, the device is not there, or a loss is not finite.
+        UserError: If data are missing or a loss is not finite.
     """
-    target = choose_device(device)
     task_type = task_class(model)
     with torch.random.fork_rng():
         torch.manual_seed(stream_seed(seed, "initial weights"))
         network = task_type.build(config)
     if generator_from is not None:
         network.generator.load_state_dict(load_model(generator_from).generator.state_dict())
-    task = task_type(network.to(target), config)
-    batches, held_out = _data(MODELS[model].dataset, config, seed, target, images, moons_noise)
+    task = task_type(network.to(device), config)
+    batches, held_out = _data(MODELS[model].dataset, config, seed, device, images, moons_noise)
     kept = Checkpoints(checkpoints)
-    print(f"training {model}, seed {seed}, on {target}", flush=True)
+    print(f"training {model}, seed {seed}, on {device}", flush=True)
 
     with kept.held():
         history = train(

@@ -1,0 +1,154 @@
+"""A SLURM cluster on this one machine: a node of CPUs, and one with two GPUs that are not there.
+
+It needs root and Debian's packages `slurm-wlm` and `munge`, and neither systemd nor a network.
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
+NODES = ("cpu1", "gpu1")
+
+# SLURM's job steps forget SLURM_CONF: only the default place is found everywhere.
+_PLACE = Path("/etc/slurm")
+
+# GPUs must be files. These are there on every machine.
+_GRES = """\
+AutoDetect=off
+NodeName=gpu1 Name=gpu Type=fake File=/dev/null
+NodeName=gpu1 Name=gpu Type=fake File=/dev/zero
+"""
+_CONFIG = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort=16817
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+MailProg=/bin/true
+MpiDefault=none
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
+DefMemPerCPU=500
+GresTypes=gpu
+ReturnToService=2
+# From SIGTERM to SIGKILL: long enough for a checkpoint.
+KillWait=30
+# Finished jobs stay in sight until the test has looked at them.
+MinJobAge=7200
+PriorityType=priority/basic
+# The nodes may claim more than this machine has.
+SlurmdParameters=config_overrides
+NodeName=DEFAULT CPUs=8 RealMemory=32000
+NodeName=cpu1 NodeHostname={host} NodeAddr=127.0.0.1 Port=17001
+NodeName=gpu1 NodeHostname={host} NodeAddr=127.0.0.1 Port=17002 Gres=gpu:fake:2
+PartitionName=cpu Nodes=cpu1,gpu1 Default=YES MaxTime=1-00:00:00 DefaultTime=10 State=UP
+"""
+
+
+def why_not() -> str | None:
+    """Return what is missing for a cluster on this machine, or nothing."""
+    if os.geteuid() != 0:
+        return "a SLURM of one's own needs root"
+    missing = [name for name in PROGRAMS if shutil.which(name, path=_path()) is None]
+    if missing:
+        return f"not installed: {', '.join(missing)} (Debian: slurm-wlm and munge)"
+    if (_PLACE / "slurm.conf").exists():
+        return f"this machine has a SLURM of its own: {_PLACE / 'slurm.conf'}"
+    return None
+
+
+@contextlib.contextmanager
+def cluster(folder: Path) -> Iterator[None]:
+    """Run a cluster within the block, with state and logs in a folder; nothing of it stays."""
+    host = socket.gethostname().split(".")[0]
+    for name in ("state", *(f"spool/{node}" for node in NODES)):
+        (folder / name).mkdir(parents=True)
+    files = {"slurm.conf": _CONFIG.format(host=host, folder=folder), "gres.conf": _GRES}
+    with contextlib.ExitStack() as stack:
+        _PLACE.mkdir(exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_text(content)
+            (_PLACE / name).symlink_to(folder / name)
+            stack.callback((_PLACE / name).unlink)
+        if not _works("munge", "--no-input"):
+            shared = Path("/run/munge")
+            shared.mkdir(exist_ok=True)
+            shutil.chown(shared, "munge", "munge")
+            _daemon(stack, folder, "munged", "--foreground", user="munge")
+            _wait_for(lambda: _works("munge", "--no-input"))
+        _daemon(stack, folder, "slurmctld", "-D")
+        for node in NODES:
+            _daemon(stack, folder, "slurmd", "-D", "-N", node)
+        _wait_for(_all_idle)
+        yield
+
+
+def _path() -> str:
+    return f"{os.environ['PATH']}:/usr/sbin:/sbin"
+
+
+def _works(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _all_idle() -> bool:
+    states = subprocess.run(
+        ["sinfo", "--noheader", "--Node", "--format", "%T"], capture_output=True, text=True
+    )
+    return states.stdout.split() == ["idle"] * len(NODES)
+
+
+def _wait_for(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("SLURM does not start; its folder has what the daemons say")
+        time.sleep(0.2)
+
+
+def _daemon(
+    stack: contextlib.ExitStack, folder: Path, *command: str, user: str | None = None
+) -> None:
+    """Start a daemon in the foreground, and end it with the stack."""
+    program = shutil.which(command[0], path=_path())
+    with (folder / f"{'-'.join(command)}.out").open("w") as output:
+        process = subprocess.Popen(
+            [program, *command[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            user=user,
+            group=user,
+            extra_groups=[] if user else None,
+        )
+
+    def end() -> None:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    stack.callback(end)

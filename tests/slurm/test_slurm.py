@@ -1,0 +1,148 @@
+"""The smoke tier through a real SLURM: what jobs are given, and a training that is cancelled."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+from cluster import cluster, why_not
+
+ROOT = Path(__file__).parents[2]
+CONFIG = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+CANCELLED = "realnvp"
+COMMAND = [
+    *(sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/slurm"),
+    *("--configfile", "config/smoke.yaml"),
+    # Long enough to be cancelled in the middle.
+    *("--config", f"models={{{CANCELLED}: {{steps: 600}}}}"),
+    *("--slurm-init-seconds-before-status-checks", "3", "--", "all"),
+]
+
+
+Jobs = dict[str, list[dict[str, str]]]
+
+
+def _jobs() -> Jobs:
+    """All jobs that SLURM knows of by the rule and wildcards in their comments, oldest first."""
+    lines = subprocess.run(
+        ["scontrol", "show", "job", "--details", "--oneliner"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    jobs: Jobs = {}
+    for line in lines:
+        fields = dict(re.findall(r"(\S+?)=(\S*)", line))
+        if "Comment" in fields:
+            jobs.setdefault(fields["Comment"], []).append(fields)
+    return jobs
+
+
+def _add_gpus(gpus: dict[str, int]) -> None:
+    """Note how many GPUs each of the jobs that are running has; SLURM forgets it afterwards."""
+    for job in (job for jobs in _jobs().values() for job in jobs):
+        if job["JobState"] == "RUNNING":
+            count = re.match(r"gpu:fake:([0-9]+)", job.get("GRES", ""))
+            gpus[job["JobId"]] = int(count[1]) if count else 0
+
+
+def _given(job: dict[str, str]) -> tuple[dict[str, str], int]:
+    """What SLURM gave a job, by kind, and its limit in minutes."""
+    hours, minutes, _ = map(int, job["TimeLimit"].split(":"))
+    return dict(part.split("=") for part in job["TRES"].split(",")), 60 * hours + minutes
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Jobs, dict[str, int]]:
+    """The folder and the jobs of a run in which one training was cancelled, and their GPUs."""
+    if reason := why_not():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("slurm")
+    for part in ("config", "workflow", "scripts", "tests/data"):
+        shutil.copytree(ROOT / part, folder / part)
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    with cluster(folder / "cluster"):
+        with (folder / "snakemake.log").open("w") as log:
+            process = subprocess.Popen(COMMAND, cwd=folder, stdout=log, stderr=log, env=environment)
+        try:
+            gpus: dict[str, int] = {}
+            checkpoints = f"results/smoke/checkpoints/{CANCELLED}/**/step_*.ckpt"
+            while not any(folder.glob(checkpoints)):
+                assert process.poll() is None, (folder / "snakemake.log").read_text()[-5000:]
+                _add_gpus(gpus)
+                time.sleep(1)
+            (job,) = _jobs()[f"rule_train_wildcards_{CANCELLED}_0"]
+            subprocess.run(["scancel", job["JobId"]], check=True)
+            while process.poll() is None:
+                _add_gpus(gpus)
+                time.sleep(1)
+            assert process.returncode == 0, (folder / "snakemake.log").read_text()[-5000:]
+            jobs = _jobs()
+        finally:
+            process.kill()
+            subprocess.run(["scancel", "--user", "root"], check=False)
+    return folder, jobs, gpus
+
+
+def test_every_figure_and_table_is_made(finished: tuple[Path, Jobs, dict[str, int]]) -> None:
+    results = finished[0] / "results/smoke"
+    assert len(list(results.glob("figures/figure_*.png"))) == 11
+    assert len(list(results.glob("tables/*.csv"))) == 7
+
+
+def test_every_training_was_given_one_gpu_and_what_its_rule_declares(
+    finished: tuple[Path, Jobs, dict[str, int]],
+) -> None:
+    _, jobs, gpus = finished
+    for model, minutes in CONFIG["cluster"]["training_minutes"].items():
+        for attempt, job in enumerate(jobs[f"rule_train_wildcards_{model}_0"], start=1):
+            given, limit = _given(job)
+            assert job["TresPerJob"] == "gres:gpu:1"
+            assert gpus[job["JobId"]] == 1
+            assert given["cpu"] == "1"
+            assert given["mem"] == f"{attempt * CONFIG['cluster']['training_mb']}M"
+            assert limit == attempt * minutes
+
+
+def test_what_does_not_train_was_given_no_gpu(
+    finished: tuple[Path, Jobs, dict[str, int]],
+) -> None:
+    _, jobs, gpus = finished
+    others = {name: them for name, them in jobs.items() if "rule_train_" not in name}
+    rules = {"show_moons", "show_images", "generate_images", "evaluate_flow", "vae_posterior"}
+    rules |= {"vae_evidence", "vae_latent", "energy_test", "energy_floor", "sample_quality"}
+    assert {name.removeprefix("rule_").split("_wildcards")[0] for name in others} == rules
+    for (job,) in others.values():
+        given, limit = _given(job)
+        assert gpus[job["JobId"]] == 0
+        assert given["mem"] in ("1000M", "2000M", "4000M")
+        assert limit in (5, 10, 30, 60, 120)
+
+
+def test_a_cancelled_training_continues_from_its_checkpoint(
+    finished: tuple[Path, Jobs, dict[str, int]],
+) -> None:
+    folder, jobs, _ = finished
+    first, second = jobs[f"rule_train_wildcards_{CANCELLED}_0"]
+    assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
+    log = (folder / f"results/smoke/logs/train/{CANCELLED}_seed_0.log").read_text()
+    assert re.search(r"continuing after step [0-9]+ of 600", log)
+    told = (folder / "snakemake.log").read_text()
+    assert "a checkpoint is written" in told, "the end of the log of what failed is shown"
+    assert f"results/smoke/logs/train/{CANCELLED}_seed_0.log" in told
+
+
+@pytest.mark.usefixtures("finished")
+def test_nothing_is_left_of_the_cluster() -> None:
+    names = {"slurmctld", "slurmd", "slurmstepd", "munged"}
+    running = [p for p in psutil.process_iter(["name", "status"]) if p.info["name"] in names]
+    assert not [p for p in running if p.info["status"] != psutil.STATUS_ZOMBIE]
+    assert not list(Path("/etc/slurm").glob("*.conf"))

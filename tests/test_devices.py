@@ -1,0 +1,66 @@
+"""Which device a training gets, with GPUs that are made up: none is needed here."""
+
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from dgmpipe.devices import choose_device
+from dgmpipe.gpus import count_gpus
+
+
+@pytest.fixture
+def three_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=f"GPU-{index}")
+    )
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_trainings_share_a_gpu_only_when_all_are_taken() -> None:
+    chosen = [choose_device("auto", trainings_per_gpu=2).index for _ in range(7)]
+    assert chosen == [0, 1, 2, 0, 1, 2, 0]
+
+
+@pytest.mark.usefixtures("three_gpus")
+def test_a_gpu_is_free_again_when_its_process_has_ended(tmp_path: Path) -> None:
+    def choose_in_a_process() -> int:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(choose_device("auto").index)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    assert [choose_in_a_process() for _ in range(3)] == [0, 0, 0]
+    assert choose_device("auto").index == 0
+    assert choose_in_a_process() == 1
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"),
+    [(None, 2), ("0", 1), ("1,0", 2), ("", 0), ("-1", 0), ("0,1,2,3", 2)],
+)
+def test_gpus_are_those_that_are_visible(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, visible: str | None, count: int
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: a)'\necho 'GPU 1: A (UUID: b)'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert count_gpus() == count
+
+
+def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(*_: object, **__: object) -> None:
+        raise FileNotFoundError("nvidia-smi")
+
+    monkeypatch.setattr(subprocess, "run", absent)
+    assert count_gpus() == 0
