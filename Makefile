@@ -2,12 +2,19 @@
 PYTHON ?= python3
 CORES ?= 4
 PORT ?= 5000
+BIND ?= 127.0.0.1
+STORE ?= sqlite:///results/mlflow.db
+ARTIFACTS ?= results/mlartifacts
 KILLS ?= 100
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: all prepare test check ui track torture clean help
+# MLflow's server tells its makers of its use, and waits for jobs of language models, unless told not to.
+export MLFLOW_DISABLE_TELEMETRY := true
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
+
+.PHONY: all prepare test check ui server track torture clean help
 
 all: $(INSTALLED) ## Install what is missing and make every figure and table (tier: laptop)
 	$(BIN)/snakemake --cores $(CORES) all
@@ -26,6 +33,10 @@ check: $(INSTALLED) ## Check style, format and the workflow's structure
 
 ui: $(INSTALLED) ## Show the runs in MLflow on http://127.0.0.1:5000 (PORT=... for another port)
 	$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///results/mlflow.db
+
+server: $(INSTALLED) ## Serve MLflow to other machines: make server BIND=login1 STORE=postgresql://...
+	$(BIN)/mlflow server --host $(BIND) --port $(PORT) --backend-store-uri $(STORE) --artifacts-destination $(ARTIFACTS) \
+		--allowed-hosts '$(BIND):$(PORT),127.0.0.1:$(PORT),localhost:$(PORT)'
 
 track: $(INSTALLED) ## Log to MLflow what it missed of the runs under results/
 	$(BIN)/python -m dgmpipe.tracking catch-up

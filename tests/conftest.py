@@ -1,7 +1,9 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from mlflow_server import mlflow_server, why_no_server
 
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.vae import VAE, Encoder
@@ -27,6 +29,15 @@ def images() -> torch.Tensor:
 
     path = ROOT / "tests/data/mnist/t10k-images-idx3-ubyte.gz"
     return torch.from_numpy(parse_idx(gzip.decompress(path.read_bytes()), path.name).copy())
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[str]:
+    """Address of an MLflow server with PostgreSQL as its store."""
+    if reason := why_no_server():
+        pytest.skip(reason)
+    with mlflow_server() as uri:
+        yield uri
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -597,11 +598,14 @@ def test_files_that_cannot_be_copied_cost_one_warning(
     _assert_complete(_runs(tier)[0])
 
 
-def _train_alone(folder: str, seed: int) -> None:
+def _train_alone(folder: str, uri: str | None, start: Barrier, seed: int) -> None:
     os.chdir(folder)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if uri:
+        os.environ["MLFLOW_TRACKING_URI"] = uri
     weights = Path(f"{seed}.safetensors")
-    weights.write_bytes(bytes(seed))
+    weights.write_bytes(bytes(seed + 1))
+    start.wait()
     with _logger("laptop", seed=seed, key=str(seed)) as logger:
         for step in range(20):
             logger.log_row({"step": step, **{f"loss {k}": seed + step + k for k in range(10)}})
@@ -609,18 +613,23 @@ def _train_alone(folder: str, seed: int) -> None:
     sys.exit(logger.failed)
 
 
+@pytest.mark.parametrize("shared", [False, True], ids=["SQLite", "PostgreSQL"])
 def test_sixteen_jobs_at_once_on_a_fresh_database_lose_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    shared: bool,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    jobs = [CONTEXT.Process(target=_train_alone, args=(str(tmp_path), n)) for n in range(16)]
+    uri = request.getfixturevalue("shared_server") if shared else None
+    start = CONTEXT.Barrier(16)
+    arguments = (str(tmp_path), uri, start)
+    jobs = [CONTEXT.Process(target=_train_alone, args=(*arguments, n)) for n in range(16)]
     for job in jobs:
         job.start()
     for job in jobs:
         job.join()
     assert [job.exitcode for job in jobs] == [0] * 16
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/results/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri or f"sqlite:///{tmp_path}/results/mlflow.db")
     runs = {int(run.data.tags["seed"]): run for run in _runs("laptop")}
     assert sorted(runs) == list(range(16))
     for seed, run in runs.items():
@@ -628,7 +637,7 @@ def test_sixteen_jobs_at_once_on_a_fresh_database_lose_nothing(
         assert _points(run) == {
             f"loss {k}": [(step, seed + step + k) for step in range(20)] for k in range(10)
         }
-        assert _artifacts(run) == {f"{seed}.safetensors": seed}
+        assert _artifacts(run) == {f"{seed}.safetensors": seed + 1}
 
 
 def test_mlflow_reports_nothing_to_its_makers() -> None:

@@ -6,8 +6,9 @@ import math
 import os
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 # A server that does not answer is given up within seconds rather than MLflow's several minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -26,6 +27,7 @@ from mlflow.entities import (
     RunTag,
     ViewType,
 )
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NOTE,
@@ -100,7 +102,7 @@ class Copy:
         self._record = record
         with _taking_turns():
             self._client = MlflowClient(tracking_uri())
-            experiment = _experiment_id(self._client, record.tier)
+            experiment = _although_others_do(lambda: _experiment_id(self._client, record.tier))
             tags = {
                 **record.tags,
                 "tier": record.tier,
@@ -130,7 +132,7 @@ class Copy:
             self._client.log_batch(self._run_id, tags=new_tags, params=new_params)
         if not (run.inputs and run.inputs.dataset_inputs):
             inputs = [_dataset_input(*data) for data in self._record.datasets]
-            self._client.log_inputs(self._run_id, inputs)
+            _although_others_do(lambda: self._client.log_inputs(self._run_id, inputs))
         if self._record.status == "RUNNING" != self._status:
             self._client.update_run(self._run_id, "RUNNING")
             self._status = "RUNNING"
@@ -214,6 +216,19 @@ def _taking_turns() -> Iterator[None]:
         with contextlib.closing(sqlite3.connect(path, timeout=_LOCK_PATIENCE)) as database:
             database.execute("BEGIN IMMEDIATE")
         yield
+
+
+_T = TypeVar("_T")
+
+
+def _although_others_do(action: Callable[[], _T]) -> _T:
+    """Make what is missing on a server, even if another process makes it at the same moment."""
+    try:
+        return action()
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"):
+            raise
+        return action()
 
 
 def _experiment_id(client: MlflowClient, tier: str) -> str:

@@ -1,5 +1,7 @@
 localrules:
     fetch_images,
+    show_images,
+    show_moons,
 
 
 rule fetch_images:
@@ -33,10 +35,6 @@ rule show_moons:
         "<benchmarks>/show_moons.tsv"
     conda:
         "../envs/dgmpipe.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(5),
     params:
         moons=config["data"]["moons"],
         seed=config["seeds"][0],
@@ -56,10 +54,6 @@ rule show_images:
         "<benchmarks>/show_images.tsv"
     conda:
         "../envs/dgmpipe.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(5),
     params:
         num_images=config["evaluation"]["samples"]["num_images"],
         seed=config["seeds"][0],

@@ -78,10 +78,6 @@ rule generate_images:
         "<benchmarks>/generate_images/{model}_seed_{seed}.tsv"
     conda:
         "../envs/dgmpipe.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
     params:
         settings=config["evaluation"]["samples"],
         code=lambda wildcards: code(
@@ -192,6 +188,7 @@ rule sample_quality:
 localrules:
     class_histograms,
     flow_tables,
+    generate_images,
     generator_tables,
     training_times,
     vae_evidence_table,

@@ -8,9 +8,12 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from daemons import daemon, wait_for, works
+
+__all__ = ["cluster", "why_no_cluster"]
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
 NODES = ("cpu1", "gpu1")
@@ -65,7 +68,7 @@ PartitionName=cpu Nodes=cpu1,gpu1 Default=YES MaxTime=1-00:00:00 DefaultTime=10 
 """
 
 
-def why_not() -> str | None:
+def why_no_cluster() -> str | None:
     """Return what is missing for a cluster on this machine, or nothing."""
     if os.geteuid() != 0:
         return "a SLURM of one's own needs root"
@@ -85,21 +88,27 @@ def cluster(folder: Path) -> Iterator[None]:
         (folder / name).mkdir(parents=True)
     files = {"slurm.conf": _CONFIG.format(host=host, folder=folder), "gres.conf": _GRES}
     with contextlib.ExitStack() as stack:
+
+        def start(program: str, *arguments: str, user: str | None = None) -> None:
+            command = [shutil.which(program, path=_path()), *arguments]
+            log = folder / f"{'-'.join((program, *arguments))}.out"
+            daemon(stack, command, log, user=user)
+
         _PLACE.mkdir(exist_ok=True)
         for name, content in files.items():
             (folder / name).write_text(content)
             (_PLACE / name).symlink_to(folder / name)
             stack.callback((_PLACE / name).unlink)
-        if not _works("munge", "--no-input"):
+        if not works("munge", "--no-input"):
             shared = Path("/run/munge")
             shared.mkdir(exist_ok=True)
             shutil.chown(shared, "munge", "munge")
-            _daemon(stack, folder, "munged", "--foreground", user="munge")
-            _wait_for(lambda: _works("munge", "--no-input"))
-        _daemon(stack, folder, "slurmctld", "-D")
+            start("munged", "--foreground", user="munge")
+            wait_for(lambda: works("munge", "--no-input"), "munged")
+        start("slurmctld", "-D")
         for node in NODES:
-            _daemon(stack, folder, "slurmd", "-D", "-N", node)
-        _wait_for(_all_idle)
+            start("slurmd", "-D", "-N", node)
+        wait_for(_all_idle, "SLURM")
         yield
 
 
@@ -107,48 +116,8 @@ def _path() -> str:
     return f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
-def _works(*command: str) -> bool:
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
 def _all_idle() -> bool:
     states = subprocess.run(
         ["sinfo", "--noheader", "--Node", "--format", "%T"], capture_output=True, text=True
     )
     return states.stdout.split() == ["idle"] * len(NODES)
-
-
-def _wait_for(condition, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError("SLURM does not start; its folder has what the daemons say")
-        time.sleep(0.2)
-
-
-def _daemon(
-    stack: contextlib.ExitStack, folder: Path, *command: str, user: str | None = None
-) -> None:
-    """Start a daemon in the foreground, and end it with the stack."""
-    program = shutil.which(command[0], path=_path())
-    with (folder / f"{'-'.join(command)}.out").open("w") as output:
-        process = subprocess.Popen(
-            [program, *command[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            user=user,
-            group=user,
-            extra_groups=[] if user else None,
-        )
-
-    def end() -> None:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    stack.callback(end)

@@ -1,0 +1,108 @@
+"""MLflow's server with PostgreSQL as its store, as docs/cluster.md starts it, on the loopback."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from daemons import daemon, free_port, wait_for, works
+
+__all__ = ["mlflow_server", "why_no_server"]
+
+ROOT = Path(__file__).parent.parent
+PASSWORD = "not to be seen in a list of processes"
+
+
+def _program(name: str) -> str | None:
+    # Debian keeps what administers a database out of the way.
+    places = [os.environ["PATH"], *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
+    return shutil.which(name, path=os.pathsep.join(places))
+
+
+def why_no_server() -> str | None:
+    """Return what is missing for a PostgreSQL on this machine, or nothing."""
+    missing = [name for name in ("initdb", "postgres", "createdb") if _program(name) is None]
+    return f"not installed: {', '.join(missing)} (Debian: postgresql)" if missing else None
+
+
+@contextlib.contextmanager
+def mlflow_server() -> Iterator[str]:
+    """Run a server within the block, on a fresh database, and give its address."""
+    with contextlib.ExitStack() as stack:
+        # pytest's folders are not open to the user that PostgreSQL insists on in place of root.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dgmpipe-server-")))
+        passwords = folder / "pgpass"
+        database = _postgresql(stack, folder, passwords)
+        port, installed = free_port(), folder / "installed"
+        installed.touch()
+        command = [
+            *(
+                "make",
+                "server",
+                f"PORT={port}",
+                f"STORE={database}",
+                f"ARTIFACTS={folder}/artifacts",
+            ),
+            # The environment at hand in place of .venv.
+            *(f"BIN={Path(sys.executable).parent}", f"INSTALLED={installed}"),
+        ]
+        environment = os.environ | {"PGPASSFILE": str(passwords)}
+        server = daemon(stack, command, folder / "server.log", cwd=ROOT, env=environment)
+
+        def answers() -> bool:
+            if server.poll() is not None:
+                raise RuntimeError((folder / "server.log").read_text())
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                    return True
+            except (urllib.error.URLError, OSError):
+                return False
+
+        wait_for(answers, "MLflow's server")
+        yield f"http://127.0.0.1:{port}"
+
+
+def _postgresql(stack: contextlib.ExitStack, folder: Path, passwords: Path) -> str:
+    """Start PostgreSQL with a database, write the password for it, and return its address."""
+    port, data, secret = free_port(), folder / "data", folder / "secret"
+    secret.write_text(PASSWORD)
+    user = None
+    if os.geteuid() == 0:
+        user = "postgres"
+        for path in (folder, secret):
+            shutil.chown(path, user, user)
+    subprocess.run(
+        [_program("initdb"), "--pgdata", data, "--username=mlflow", "--pwfile", secret]
+        + ["--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"],
+        check=True,
+        capture_output=True,
+        user=user,
+        cwd=folder,
+    )
+    command = [_program("postgres"), "-D", str(data), "-p", str(port), "-k", str(folder)]
+    # SIGINT closes the connections of its clients, SIGTERM waits for them.
+    daemon(
+        stack,
+        [*command, "-c", "listen_addresses=127.0.0.1"],
+        folder / "postgres.log",
+        user=user,
+        stop=signal.SIGINT,
+        cwd=folder,
+    )
+    passwords.write_text(f"127.0.0.1:{port}:*:mlflow:{PASSWORD}\n")
+    passwords.chmod(0o600)
+    server = ["--host=127.0.0.1", f"--port={port}"]
+    wait_for(lambda: works(_program("pg_isready"), *server), "PostgreSQL")
+    subprocess.run(
+        [_program("createdb"), *server, "--username=mlflow", "mlflow"],
+        check=True,
+        env=os.environ | {"PGPASSFILE": str(passwords)},
+    )
+    return f"postgresql://mlflow@127.0.0.1:{port}/mlflow"
