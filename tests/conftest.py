@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from mlflow_server import mlflow_server, why_no_server
 
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.vae import VAE, Encoder
+from mlflow_server import mlflow_server, why_no_server
 
 ROOT = Path(__file__).parent.parent
 

@@ -78,9 +78,9 @@ def _postgresql(stack: contextlib.ExitStack, folder: Path, passwords: Path) -> s
         user = "postgres"
         for path in (folder, secret):
             shutil.chown(path, user, user)
+    options = ["--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"]
     subprocess.run(
-        [_program("initdb"), "--pgdata", data, "--username=mlflow", "--pwfile", secret]
-        + ["--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"],
+        [_program("initdb"), *options, "-D", data, "--username=mlflow", "--pwfile", secret],
         check=True,
         capture_output=True,
         user=user,

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import yaml
 from mlflow import MlflowClient
+
 from slurm_cluster import cluster, why_no_cluster
 
 ROOT = Path(__file__).parent.parent

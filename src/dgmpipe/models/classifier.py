@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgmpipe.models.convolution import FromOneChannel
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
 
@@ -42,7 +43,7 @@ class Classifier(nn.Module):
             raise ValueError(f"width must be at least 1, not {width}")
         # The batch norms take a constant of the convolutions out again.
         self.layers = nn.Sequential(
-            nn.Conv2d(1, width, kernel_size=4, stride=2, padding=1, bias=False),
+            FromOneChannel(width, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(),
             nn.Conv2d(width, 2 * width, kernel_size=4, stride=2, padding=1, bias=False),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgmpipe.evaluation.energy import energy_distance
+from dgmpipe.models.convolution import FromOneChannel
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
@@ -43,7 +44,7 @@ class Discriminator(nn.Module):
         if width < 1:
             raise ValueError(f"width must be at least 1, not {width}")
         self.layers = nn.Sequential(
-            nn.Conv2d(1, width, kernel_size=4, stride=2, padding=1),
+            FromOneChannel(width),
             nn.BatchNorm2d(width),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, 2 * width, kernel_size=4, stride=2, padding=1),

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from dgmpipe.models.convolution import ToOneChannel
 from dgmpipe.models.inputs import require_batch
 
 __all__ = ["Generator"]
@@ -45,7 +46,7 @@ class Generator(nn.Module):
             nn.ConvTranspose2d(2 * width, width, kernel_size=4, stride=2, padding=1),
             nn.BatchNorm2d(width),
             nn.ReLU(),
-            nn.ConvTranspose2d(width, 1, kernel_size=4, stride=2, padding=1),
+            ToOneChannel(width),
         )
 
     def logits(self, z: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgmpipe.models.convolution import FromOneChannel
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
@@ -44,7 +45,7 @@ class Encoder(nn.Module):
                 f"latent_dim and width must be at least 1, not {latent_dim} and {width}"
             )
         self.features = nn.Sequential(
-            nn.Conv2d(1, width, kernel_size=4, stride=2, padding=1),
+            FromOneChannel(width),
             nn.ReLU(),
             nn.Conv2d(width, 2 * width, kernel_size=4, stride=2, padding=1),
             nn.ReLU(),
