@@ -70,7 +70,7 @@ class _PatchesTimes(torch.autograd.Function):
 
 
 class _SumOfPatches(torch.autograd.Function):
-    """The adjoint: patches that `weight` (C, 16) makes of the points of `h` (N, C, a, b), added up."""
+    """The adjoint: the patches that `weight` (C, 16) makes of `h` (N, C, a, b), added up."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from dgmpipe.models.flow import DIM, Flow, FlowTask, log_normal
 from dgmpipe.models.inputs import require_batch
+from dgmpipe.models.otflow_path import RK4Path
 
 __all__ = ["Characteristics", "OTFlow", "OTFlowTask", "Potential", "ot_flow_objective"]
 
@@ -63,11 +64,6 @@ class OTFlow(Flow):
             )
         self.num_steps = num_steps
         self.potential = Potential(width, rank)
-        axes = torch.eye(DIM + 1)
-        self.register_buffer("time_axis", axes[DIM], persistent=False)
-        self.register_buffer("space_axes", 1 - axes[DIM], persistent=False)
-        # In sixths, which no precision rounds.
-        self.register_buffer("rk4_weights", torch.tensor([1.0, 2.0, 2.0, 1.0]), persistent=False)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return x = g_θ(z), (N, 2), and log |det ∇g_θ(z)|, (N,), eqs. (14) and (16).
@@ -98,7 +94,7 @@ class OTFlow(Flow):
             ValueError: If `z` is not of shape (N, 2).
         """
         require_batch(z, (DIM,), "points", self)
-        path = self._path(z, reverse=False, num_steps=self.num_steps)
+        path = self._path(z, reverse=False, num_steps=self.num_steps, at_once=1)
         return torch.stack([state[:, :DIM] for state in path])
 
     def integrate(
@@ -122,42 +118,25 @@ class OTFlow(Flow):
         num_steps = self.num_steps if num_steps is None else num_steps
         if num_steps < 1:
             raise ValueError(f"num_steps must be at least 1, not {num_steps}")
-        *_, end = self._path(y, reverse=reverse, num_steps=num_steps)
+        # With a gradient all steps are kept in memory anyhow.
+        at_once = num_steps if torch.is_grad_enabled() else 1
+        *_, end = self._path(y, reverse=reverse, num_steps=num_steps, at_once=at_once)
         log_det, transport, hjb = end[:, DIM + 1 :].unbind(dim=1)
         # Backward in time the costs were summed up with negative steps.
         sign = -1 if reverse else 1
         return Characteristics(end[:, :DIM], log_det, sign * transport, sign * hjb)
 
-    def _path(self, y: Tensor, *, reverse: bool, num_steps: int) -> Iterator[Tensor]:
-        """Give the state (y, t, log-determinant, transport, HJB), (N, 6), first and each step."""
+    def _path(self, y: Tensor, *, reverse: bool, num_steps: int, at_once: int) -> Iterator[Tensor]:
+        """Give (y, t) and the three integrals so far, (N, 6), first and whenever steps are done."""
         start, h = (1.0, -1 / num_steps) if reverse else (0.0, 1 / num_steps)
-        state = F.pad(F.pad(y, (0, 1), value=start), (0, 3))
-        yield state
-        for _ in range(num_steps):
-            state = torch.add(state, self._rk4_mean_rate(state[:, : DIM + 1], h), alpha=h)
-            yield state
-
-    def _rk4_mean_rate(self, s: Tensor, h: float) -> Tensor:
-        """Return the rate of the state, (N, 6), that the classical scheme of order 4 steps with.
-
-        Args:
-            s: Where the step starts, (y, t), shape (N, 3).
-            h: Its length in time, negative in reverse.
-        """
-        ds, stages = torch.zeros_like(s), []
-        for c in (0.0, 0.5, 0.5, 1.0):
-            gradient, *activations = self.potential.gradient(torch.add(s, ds, alpha=c * h))
-            # The rate of (y, t) is (−∇_yΦ, 1).
-            ds = torch.addcmul(self.time_axis, self.space_axes, gradient, value=-1)
-            stages.append((ds, gradient, *activations))
-        # What is integrated along the path does not act back on it: all four stages at once.
-        ds, gradient, *activations = map(torch.stack, zip(*stages, strict=True))
-        divergence = -self.potential.laplacian(*activations)
-        kinetic = 0.5 * gradient[..., :DIM].square().sum(dim=-1)
-        violation = (gradient[..., DIM] - kinetic).abs()
-        integrands = torch.stack([divergence, kinetic, violation], dim=-1)
-        rates = torch.cat([ds, integrands], dim=-1)
-        return torch.tensordot(self.rk4_weights, rates, dims=1) / 6
+        s, integrals = F.pad(y, (0, 1), value=start), y.new_zeros(len(y), 3)
+        yield torch.cat([s, integrals], dim=1)
+        phi = self.potential
+        parameters = (*phi.opening.parameters(), *phi.residual.parameters(), phi.w, phi.A, phi.b)
+        for _ in range(num_steps // at_once):
+            s, more = RK4Path.apply(s, h, at_once, *parameters)
+            integrals = integrals + more
+            yield torch.cat([s, integrals], dim=1)
 
 
 class Potential(nn.Module):
@@ -185,29 +164,6 @@ class Potential(nn.Module):
         u = log_cosh(self.opening(s))
         net = u + log_cosh(self.residual(u))
         return net @ self.w + 0.5 * (s @ self.A.T).square().sum(dim=1) + s @ self.b + self.c
-
-    def gradient(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return ∇Φ(s) = (∇_yΦ, ∂ₜΦ), shape (N, 3), for `s` (N, 3), and what `laplacian` needs.
-
-        The latter are the tanh of both layers and the derivative of wᵀN by u, each (N, width).
-        """
-        p = self.opening(s)
-        first = torch.tanh(p)
-        second = torch.tanh(self.residual(log_cosh(p)))
-        by_u = torch.addmm(self.w, second * self.w, self.residual.weight)
-        gradient = torch.addmm(self.b, s @ self.A.T, self.A)
-        gradient = torch.addmm(gradient, first * by_u, self.opening.weight)
-        return gradient, first, second, by_u
-
-    def laplacian(self, first: Tensor, second: Tensor, by_u: Tensor) -> Tensor:
-        """Return the exact Laplacian Δ_yΦ, shape (...), from the activations, each (..., width)."""
-        opening = self.opening.weight[:, :DIM]
-        # By the chain rule the derivative of K₁u + k₁ by y is linear in `first`.
-        chain = self.residual.weight.T.unsqueeze(1) * opening.unsqueeze(2)
-        jacobian = (first @ chain.flatten(1)).unflatten(-1, chain.shape[1:])
-        of_first = ((1 - first.square()) * by_u) @ opening.square().sum(dim=1)
-        of_second = ((1 - second.square()) * jacobian.square().sum(dim=-2)) @ self.w
-        return of_first + of_second + self.A[:, :DIM].square().sum()
 
 
 def log_cosh(p: Tensor) -> Tensor:
