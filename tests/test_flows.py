@@ -210,7 +210,7 @@ def test_realnvp_has_the_likelihood_that_zuko_computes():
         def affine(kept_value: torch.Tensor) -> AffineTransform:
             seen = torch.zeros(len(kept_value), 2, dtype=x.dtype)
             seen[:, kept] = kept_value[:, 0]
-            s, t = (net(seen)[:, [1 - kept]] for net in (layer.scale, layer.shift))
+            s, t = (both[:, [1 - kept]] for both in layer.scale_and_shift(seen))
             return AffineTransform(-t * torch.exp(-s), torch.exp(-s), event_dim=1)
 
         return zuko.transforms.CouplingTransform(affine, torch.arange(2) == kept)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dgmpipe.models.flow import DIM, Flow, FlowTask, negative_log_likelihood
 from dgmpipe.models.inputs import require_batch
@@ -50,11 +51,11 @@ class RealNVP(Flow):
             ValueError: If `z` is not of shape (N, 2).
         """
         require_batch(z, (DIM,), "points", self)
-        y, log_det = z, z.new_zeros(len(z))
+        y, exponents = z, []
         for layer in self.layers:
-            y, layer_log_det = layer(y)
-            log_det = log_det + layer_log_det
-        return y, log_det
+            y, s = layer(y)
+            exponents.append(s)
+        return y, torch.stack(exponents).sum(dim=(0, 2))
 
     def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return z = g_θ⁻¹(x), (N, 2), and log |det ∇g_θ⁻¹(x)|, (N,), eq. (10).
@@ -63,11 +64,11 @@ class RealNVP(Flow):
             ValueError: If `x` is not of shape (N, 2).
         """
         require_batch(x, (DIM,), "points", self)
-        y, log_det = x, x.new_zeros(len(x))
+        y, exponents = x, []
         for layer in reversed(self.layers):
-            y, layer_log_det = layer.inverse(y)
-            log_det = log_det + layer_log_det
-        return y, log_det
+            y, s = layer.inverse(y)
+            exponents.append(s)
+        return y, -torch.stack(exponents).sum(dim=(0, 2))
 
     def hidden_states(self, z: Tensor) -> Tensor:
         """Return the hidden features y⁽⁰⁾ = z, …, y⁽ᴷ⁾ = x of eq. (10), shape (K+1, N, 2).
@@ -85,9 +86,9 @@ class RealNVP(Flow):
 class Coupling(nn.Module):
     """The layer f_j of eq. (11), which transforms one coordinate as the other one says.
 
-    The networks s and t map the plane to the plane; what they see and what they return is masked,
-    so each is in effect a function of the line. A tanh keeps |s| < 1, so the layer well
-    conditioned.
+    The networks s and t map the plane to the plane, by three affine layers with leaky ReLU between
+    and tanh at the end. What they see and what they return is masked, so each is in effect a
+    function of the line. The tanh keeps |s| < 1, so the layer well conditioned.
 
     Args:
         kept: Which coordinate stays as it is, 0 or 1.
@@ -96,38 +97,51 @@ class Coupling(nn.Module):
 
     def __init__(self, kept: int, width: int) -> None:
         super().__init__()
-        self.register_buffer("kept", torch.eye(DIM)[kept])
-        self.scale = coupling_network(width)
-        self.shift = coupling_network(width)
+        axes = torch.eye(DIM)
+        self.register_buffer("kept", axes[kept], persistent=False)
+        self.register_buffer("transformed", axes[1 - kept], persistent=False)
+        self.opening = PairedLinear(DIM, width)
+        self.hidden = PairedLinear(width, width)
+        self.closing = PairedLinear(width, DIM)
 
     def scale_and_shift(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return s and t, each (N, 2), which vanish in the coordinate that is kept."""
-        seen = self.kept * y
+        features = (self.kept * y).expand(2, -1, -1)
+        for layer in (self.opening, self.hidden):
+            features = F.leaky_relu(layer(features), 0.01, inplace=True)
         # Masked in this one place, so that the log-determinant counts what is transformed alone.
-        transformed = 1 - self.kept
-        return transformed * self.scale(seen), transformed * self.shift(seen)
+        s, t = self.transformed * torch.tanh(self.closing(features))
+        return s, t
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return f_j(y), shape (N, 2), and its log-determinant, (N,), eqs. (11) and (12)."""
+        """Return f_j(y), eq. (11), and s, whose sum is the log-determinant, eq. (12), each (N, 2)."""
         s, t = self.scale_and_shift(y)
-        return y * torch.exp(s) + t, s.sum(dim=1)
+        return torch.addcmul(t, y, torch.exp(s)), s
 
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return f_j⁻¹(y), shape (N, 2), and its log-determinant, (N,), eq. (13)."""
+        """Return f_j⁻¹(y), eq. (13), and the s of f_j, each (N, 2)."""
         s, t = self.scale_and_shift(y)
-        return (y - t) * torch.exp(-s), -s.sum(dim=1)
+        return (y - t) * torch.exp(-s), s
 
 
-def coupling_network(width: int) -> nn.Sequential:
-    """Return s or t of eq. (11): three affine layers, leaky ReLU between and tanh at the end."""
-    return nn.Sequential(
-        nn.Linear(DIM, width),
-        nn.LeakyReLU(0.01),
-        nn.Linear(width, width),
-        nn.LeakyReLU(0.01),
-        nn.Linear(width, DIM),
-        nn.Tanh(),
-    )
+class PairedLinear(nn.Module):
+    """A layer `nn.Linear` of s and one of t, side by side in one product: (2, N, a) -> (2, N, b).
+
+    Args:
+        in_features: Number a of inputs of each.
+        out_features: Number b of outputs of each.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        bound = in_features**-0.5  # as in nn.Linear
+        self.weight = nn.Parameter(
+            torch.empty(2, in_features, out_features).uniform_(-bound, bound)
+        )
+        self.bias = nn.Parameter(torch.empty(2, 1, out_features).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
 
 
 class RealNVPTask(FlowTask):
