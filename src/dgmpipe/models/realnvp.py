@@ -114,7 +114,7 @@ class Coupling(nn.Module):
         return s, t
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Return f_j(y), eq. (11), and s, whose sum is the log-determinant, eq. (12), each (N, 2)."""
+        """Return f_j(y), eq. (11), and s, which adds up to log |det|, eq. (12), each (N, 2)."""
         s, t = self.scale_and_shift(y)
         return torch.addcmul(t, y, torch.exp(s)), s
 
