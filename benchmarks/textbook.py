@@ -1,14 +1,13 @@
 """Every training step as a textbook would write it, from the paper's formulas alone.
 
-Eager PyTorch with standard layers, the default form of each optimiser, and a data loader that fetches
-image by image. It is what the package's own steps are measured against, for their speed in `make bench`
-and for their numbers in the tests; so nothing here comes from the package.
+Eager PyTorch with standard layers, the default form of each optimiser, and a data loader that
+fetches image by image. The package's own steps are measured against it, for their speed in
+`make bench` and for their numbers in the tests; so nothing here comes from the package.
 """
 
 import inspect
 import math
 from collections.abc import Iterator, Mapping
-
 from typing import Any
 
 import torch

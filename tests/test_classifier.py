@@ -81,24 +81,6 @@ def test_a_width_of_zero_is_refused() -> None:
         Classifier(0)
 
 
-def test_a_step_is_one_of_adam_on_the_cross_entropy(images: Tensor, labels: Tensor) -> None:
-    task, plain = _task(), _task().model
-    optimizer = torch.optim.Adam(plain.parameters(), lr=CONFIG["learning_rate"])
-    batches, same_batches = _batches(images, labels), _batches(images, labels)
-    for step in range(3):
-        found = task.step(batches, random_stream(0, "noise"))
-        x, y = next(same_batches)
-        log_probability = plain(x).log_softmax(1)[torch.arange(len(y)), y]
-        loss = -log_probability.mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        optimizer.param_groups[0]["lr"] = CONFIG["learning_rate"] * (1 - (step + 1) / 60)
-        torch.testing.assert_close(found, {"loss": loss.detach()})
-    for ours, theirs in zip(task.model.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-
-
 def test_evaluation_counts_hits_and_measures_the_cross_entropy(
     images: Tensor, labels: Tensor
 ) -> None:

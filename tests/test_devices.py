@@ -1,7 +1,9 @@
-"""Which device a training gets, with GPUs that are made up: none is needed here."""
+"""Which device a training gets, with GPUs that are made up, and how it uses memory."""
 
 import os
 import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,3 +66,28 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(subprocess, "run", absent)
     assert count_gpus() == 0
+
+
+def test_a_job_does_not_give_freed_memory_back() -> None:
+    program = """
+        import resource, torch
+        from dgmpipe.job import keep_freed_memory
+        def faults():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        def work():
+            before = faults()
+            for _ in range(20):
+                [torch.empty(500_000).fill_(1) for _ in range(20)]  # 2 MB each
+            return faults() - before
+        work()
+        default = work()
+        keep_freed_memory()
+        work()
+        print(default, work())
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
+    default, kept = map(int, run.stdout.split())
+    assert default > 10_000
+    assert kept < 100

@@ -1,0 +1,122 @@
+"""Every model's training step against the plain one of benchmarks/textbook.py."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+
+import textbook
+from dgmpipe.data.batches import to_float
+from dgmpipe.data.moons import sample_moons
+from dgmpipe.models.catalog import MODELS
+from dgmpipe.models.convolution import FromOneChannel, ToOneChannel
+from dgmpipe.models.registry import task_class
+
+NAMES = [name for name, model in MODELS.items() if model.generator_from is None]
+BATCH = 16
+View = Callable[[Tensor], Tensor]
+
+
+@pytest.fixture(scope="module")
+def configs(root) -> dict[str, Any]:
+    """The paper's settings, but for the widths."""
+    blocks = yaml.safe_load((root / "config/paper.yaml").read_text())["models"]
+    return {name: block | {"width": min(block["width"], 8)} for name, block in blocks.items()}
+
+
+def _pairs(ours: nn.Module, plain: nn.Module) -> Iterator[tuple[Tensor, Tensor, View]]:
+    """Each parameter of the plain model, with ours and the part of it that is the same."""
+    if isinstance(plain, textbook.RealNVP):
+        for layer, networks in zip(ours.layers, plain.layers, strict=True):
+            for which, network in enumerate(networks):
+                for paired, linear in zip(
+                    (layer.opening, layer.hidden, layer.closing), network[::2], strict=True
+                ):
+                    yield paired.weight, linear.weight, lambda w, which=which: w[which].T
+                    yield paired.bias, linear.bias, lambda b, which=which: b[which, 0]
+    elif isinstance(plain, textbook.OTFlow):
+        for name, parameter in ours.potential.named_parameters():
+            yield parameter, plain.get_parameter(name), lambda p: p
+    else:
+        for pair in zip(ours.parameters(), plain.parameters(), strict=True):
+            yield *pair, lambda p: p
+
+
+def _batches(kind: str, images: Tensor, dtype: torch.dtype) -> Iterator[Any]:
+    stream = torch.Generator().manual_seed(5)
+    while True:
+        if kind == "moons":
+            yield sample_moons(BATCH, 0.05, stream).to(dtype)
+        else:
+            chosen = torch.randint(len(images), (BATCH,), generator=stream)
+            x = to_float(images[chosen]).to(dtype)
+            yield (x, chosen % 10) if kind == "digits" else x
+
+
+# Rounding grows from step to step: Adam and RMSprop divide by gradients that are next to nothing.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-2)])
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_and_gradients_are_those_of_the_plain_step(
+    name: str,
+    dtype: torch.dtype,
+    tolerance: float,
+    configs: dict[str, Any],
+    images: Tensor,
+) -> None:
+    kind = task_class(name)
+    torch.manual_seed(3)
+    task = kind(kind.build(configs[name]).to(dtype), configs[name])
+    plain = textbook.build(name, configs[name]).to(dtype)
+    pairs = list(_pairs(task.model, plain))
+    for one, other, view in pairs:
+        other.data.copy_(view(one.data))
+    data = MODELS[name].dataset
+    ours, theirs = (_batches(data, images, dtype) for _ in range(2))
+    noise, same_noise = (torch.Generator().manual_seed(2) for _ in range(2))
+    networks = dict(task.model.named_children())
+    discriminator = {id(p) for p in getattr(networks.get("discriminator"), "parameters", list)()}
+    first: dict[str, Tensor] = {}
+    for _ in range(20):
+        losses, expected = task.step(ours, noise), plain.step(theirs, same_noise)
+        assert losses.keys() == expected.keys()
+        for key, loss in losses.items():
+            torch.testing.assert_close(loss, expected[key], rtol=tolerance, atol=tolerance)
+        first = first or losses
+        for one, other, view in pairs:
+            # The plain step of a GAN also leaves the generator's loss in its discriminator.
+            if dtype.itemsize == 8 and one.grad is not None and id(one) not in discriminator:
+                scale = other.grad.abs().max().item()
+                torch.testing.assert_close(
+                    view(one.grad), other.grad, rtol=tolerance, atol=tolerance * max(1, scale)
+                )
+    assert any((losses[key] - first[key]).abs() > 1e-4 for key in losses), "nothing was learnt"
+
+
+@pytest.mark.parametrize(("height", "width"), [(28, 28), (12, 8), (2, 2)])
+def test_convolutions_of_one_channel_are_those_of_torch(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    pairs = (
+        (FromOneChannel(5), nn.Conv2d(1, 5, 4, 2, 1), (3, 1, height, width)),
+        (
+            FromOneChannel(5, bias=False),
+            nn.Conv2d(1, 5, 4, 2, 1, bias=False),
+            (3, 1, height, width),
+        ),
+        (ToOneChannel(5), nn.ConvTranspose2d(5, 1, 4, 2, 1), (3, 5, height // 2, width // 2)),
+    )
+    for ours, torchs, shape in pairs:
+        ours, torchs = ours.double(), torchs.double()
+        torchs.load_state_dict(ours.state_dict())
+        x = torch.randn(shape).double().requires_grad_()
+        y, expected = ours(x), torchs(x)
+        torch.testing.assert_close(y, expected)
+        weights = torch.randn_like(y)
+        found = torch.autograd.grad(y, [x, *ours.parameters()], weights)
+        for one, other in zip(
+            found, torch.autograd.grad(expected, [x, *torchs.parameters()], weights), strict=True
+        ):
+            torch.testing.assert_close(one, other)
+        assert ours(x[:0]).shape == (0, *y.shape[1:])
