@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/installed
 export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
-.PHONY: all prepare test check ui server track torture clean help
+.PHONY: all prepare test check bench ui server track torture clean help
 
 all: $(INSTALLED) ## Install what is missing and make every figure and table (tier: laptop)
 	$(BIN)/snakemake --cores $(CORES) all
@@ -30,6 +30,9 @@ check: $(INSTALLED) ## Check style, format and the workflow's structure
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
+
+bench: $(INSTALLED) ## Measure the speed of everything and write docs/benchmarks.md, on a quiet machine
+	$(BIN)/python benchmarks/bench.py $(SECTIONS)
 
 ui: $(INSTALLED) ## Show the runs in MLflow on http://127.0.0.1:5000 (PORT=... for another port)
 	$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///results/mlflow.db

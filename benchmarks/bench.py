@@ -1,0 +1,72 @@
+"""Measure everything, and write docs/benchmarks.md with its figures: `make bench`.
+
+    python benchmarks/bench.py [steps] [profiles] [energy] [startup] [workflow]
+
+measures what is named, or all, into results/benchmarks/, and writes the page from what is there.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+import energy
+import page
+import profiles
+import startup
+import steps
+import workflow
+
+ROOT = Path(__file__).parent.parent
+MEASURED = ROOT / "results/benchmarks"
+CORES = os.cpu_count() or 1
+SECTIONS: dict[str, Callable[[], pd.DataFrame]] = {
+    "steps": lambda: pd.concat(steps.measure(n, side_by_side=CORES) for n in sorted({1, CORES})),
+    "profiles": profiles.measure,
+    "energy": lambda: energy.measure(CORES),
+    "startup": startup.measure,
+    "workflow": workflow.measure,
+}
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description="Measure, and write docs/benchmarks.md.")
+    parser.add_argument("sections", nargs="*", help=f"of {', '.join(SECTIONS)}; default: all")
+    named = parser.parse_args().sections
+    if unknown := set(named) - set(SECTIONS):
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    MEASURED.mkdir(parents=True, exist_ok=True)
+    for section in named or SECTIONS:
+        SECTIONS[section]().to_csv(MEASURED / f"{section}.csv", index=False)
+        (MEASURED / f"{section}.txt").write_text(machine())
+    page.write(MEASURED, ROOT / "docs")
+
+
+def machine() -> str:
+    """Describe the machine, its software and the commit."""
+    cpu = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return (
+        f"{cpu}, {CORES} cores, {gib:.0f} GiB; {platform.system()}, "
+        f"Python {platform.python_version()}, PyTorch {version('torch')}, "
+        f"Snakemake {version('snakemake')}, MLflow {version('mlflow')}; commit {commit}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Time and memory of the energy test against the number of points, with dcor beside it.
+
+    python benchmarks/energy.py dgmpipe|dcor N M
+
+prints seconds and the MB that the test adds to the process.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import pandas as pd
+
+PERMUTATIONS = 99
+# The last of ours: a training set of MNIST's size against its test images. dcor needs 6 GB at 500.
+SIZES = {
+    "dgmpipe": [*((n, n) for n in (250, 500, 1000, 2000, 4000, 8000)), (60_000, 10_000)],
+    "dcor": [(n, n) for n in (125, 250, 500)],
+}
+PIXELS = 784
+
+
+def measure(threads: int) -> pd.DataFrame:
+    """Return a row for each implementation and number of points in the two samples."""
+    rows = []
+    for name, sizes in SIZES.items():
+        for n, m in sizes:
+            print(f"energy test, {name}: {n} against {m} points", flush=True)
+            rows.append({"implementation": name} | run(name, n, m, threads))
+    return pd.DataFrame(rows)
+
+
+def run(name: str, n: int, m: int, threads: int) -> dict[str, float]:
+    """Measure one test in a process of its own."""
+    environment = {k: str(threads) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, __file__, name, str(n), str(m)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env=os.environ | environment,
+    )
+    return json.loads(done.stdout)
+
+
+def main() -> None:
+    """Do one test on noise of 28×28 pixels."""
+    import numpy as np
+
+    name, (n, m) = sys.argv[1], map(int, sys.argv[2:4])
+    stream = np.random.default_rng(0)
+    x, y = (stream.random((size, PIXELS), dtype=np.float32) for size in (n, m))
+    if name == "dgmpipe":
+        from dgmpipe.evaluation.energy import energy_test
+
+        def test() -> None:
+            energy_test(x, y, num_permutations=PERMUTATIONS)
+    else:
+        from dcor.homogeneity import energy_test as their_test
+
+        x, y = x.astype(float), y.astype(float)
+
+        def test() -> None:
+            their_test(x, y, num_resamples=PERMUTATIONS, random_state=0)
+
+    before, begin = _peak_mb(), time.perf_counter()
+    test()
+    seconds = time.perf_counter() - begin
+    print(json.dumps({"n": n, "m": m, "seconds": seconds, "added_mb": _peak_mb() - before}))
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Milliseconds a training step, the textbook's and ours, and the speed of a matrix product.
+
+    python benchmarks/steps.py MODEL textbook|ours     or     python benchmarks/steps.py product
+
+answers seconds on its stdin with milliseconds a step within them, or with GFLOP/s.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from workers import Worker, serve
+
+ROOT = Path(__file__).parent.parent
+MODELS = ("realnvp", "otflow", "vae", "dcgan_random", "wgan_random", "classifier")
+ROUNDS, SECONDS = 7, 1.5
+
+
+def measure(threads: int, side_by_side: int) -> pd.DataFrame:
+    """Return a row a model, with medians over rounds in which everything is measured in turn."""
+    rows = []
+    with Worker(__file__, "product", threads=threads) as product:
+        for model in MODELS:
+            print(f"{model}, threads: {threads}", flush=True)
+            rows.append({"model": model, "threads": threads} | _compare(model, threads, product))
+            if threads == 1 and side_by_side > 1:
+                rows[-1]["side_by_side"] = _side_by_side(model, side_by_side)
+    return pd.DataFrame(rows)
+
+
+def _compare(model: str, threads: int, product: Worker) -> dict[str, float]:
+    with (
+        Worker(__file__, model, "textbook", threads=threads) as textbook,
+        Worker(__file__, model, "ours", threads=threads) as ours,
+    ):
+        rounds = [
+            (textbook.measure(SECONDS), ours.measure(SECONDS), product.measure(SECONDS / 2))
+            for _ in range(ROUNDS + 1)
+        ][1:]
+    plain, fast, speed = (statistics.median(values) for values in zip(*rounds, strict=True))
+    ratios = sorted(a / b for a, b, _ in rounds)
+    gflop = _gflop(model)
+    return {
+        "textbook_ms": plain,
+        "ours_ms": fast,
+        "ratio": statistics.median(ratios),
+        "lowest_ratio": ratios[0],
+        "highest_ratio": ratios[-1],
+        "gflop": gflop,
+        "gflops": gflop / fast * 1e3,
+        "share_of_product": statistics.median(gflop / b * 1e3 / c for _, b, c in rounds),
+        "product_gflops": speed,
+    }
+
+
+def _side_by_side(model: str, count: int) -> float:
+    """How many times the steps of one training several do together, each with one thread."""
+    workers = [Worker(__file__, model, "ours") for _ in range(count)]
+    try:
+        gains = []
+        for _ in range(ROUNDS):
+            alone = workers[0].measure(SECONDS)
+            for worker in workers:
+                worker.ask(SECONDS)
+            gains.append(sum(alone / worker.answer() for worker in workers))
+        return statistics.median(gains)
+    finally:
+        for worker in workers:
+            worker.__exit__(None, None, None)
+
+
+def _setting(model: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "config/paper.yaml").read_text())["models"][model]
+
+
+def build_step(model: str, kind: str) -> Callable[[], Any]:
+    """Return a function that does one step with the paper's settings, data loader included."""
+    import torch
+
+    import textbook
+    from dgmpipe.data.batches import ImageBatches, LabelledBatches, MoonsBatches
+    from dgmpipe.job import keep_freed_memory
+    from dgmpipe.models.catalog import MODELS as CATALOG
+    from dgmpipe.models.registry import task_class
+
+    torch.manual_seed(0)
+    config, noise = _setting(model), torch.Generator().manual_seed(0)
+    size, dataset = config["batch_size"], CATALOG[model].dataset
+    # What the images show does not matter here.
+    images = torch.randint(256, (10_000, 28, 28), dtype=torch.uint8)
+    labels = torch.randint(10, (10_000,))
+    if kind == "textbook":
+        plain = textbook.build(model, config)
+        batches = {
+            "moons": lambda: textbook.moons(size),
+            "images": lambda: textbook.images(images, labels, size),
+            "digits": lambda: textbook.digits(images, labels, size),
+        }[dataset]()
+        return lambda: plain.step(batches, noise)
+    keep_freed_memory()
+    task = task_class(model)
+    ours = task(task.build(config), config)
+    batches = {
+        "moons": lambda: MoonsBatches(0.05, size, noise, torch.device("cpu")),
+        "images": lambda: ImageBatches(images, size, noise),
+        "digits": lambda: LabelledBatches(images, labels, size, noise),
+    }[dataset]()
+    return lambda: ours.step(batches, noise)
+
+
+def _gflop(model: str) -> float:
+    """Floating point operations of the products and convolutions in a step, in 10⁹."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    step = build_step(model, "textbook")
+    with FlopCounterMode(display=False) as counter:
+        step()
+    return counter.get_total_flops() / 1e9
+
+
+def _milliseconds(step: Callable[[], Any], seconds: float) -> float:
+    count, begin = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - begin) < seconds or not count:
+        step()
+        count += 1
+    return elapsed / count * 1e3
+
+
+def main() -> None:
+    """Answer as the module says."""
+    if sys.argv[1] == "product":
+        import torch
+
+        size = 2048
+        a, b = torch.rand(size, size), torch.rand(size, size)
+        serve(lambda seconds: 2 * size**3 / _milliseconds(lambda: a @ b, seconds) / 1e6)
+    else:
+        step = build_step(*sys.argv[1:])
+        serve(lambda seconds: _milliseconds(step, seconds))
+
+
+if __name__ == "__main__":
+    main()
