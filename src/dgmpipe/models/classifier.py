@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dgmpipe.models.convolution import FromOneChannel
+from dgmpipe.models.convolution import FromChannels, FromOneChannel
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
 
@@ -49,8 +49,7 @@ class Classifier(nn.Module):
             nn.Conv2d(width, 2 * width, kernel_size=4, stride=2, padding=1, bias=False),
             nn.BatchNorm2d(2 * width),
             nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(2 * width * 7 * 7, 4 * width),
+            FromChannels((2 * width, 7, 7), 4 * width),
             nn.ReLU(),
         )
         self.output = nn.Linear(4 * width, 10)

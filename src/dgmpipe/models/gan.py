@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgmpipe.evaluation.energy import energy_distance
-from dgmpipe.models.convolution import FromOneChannel
+from dgmpipe.models.convolution import FromChannels, FromOneChannel
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
@@ -50,8 +50,7 @@ class Discriminator(nn.Module):
             nn.Conv2d(width, 2 * width, kernel_size=4, stride=2, padding=1),
             nn.BatchNorm2d(2 * width),
             nn.LeakyReLU(0.2),
-            nn.Flatten(),
-            nn.Linear(2 * width * 7 * 7, 1),
+            FromChannels((2 * width, 7, 7), 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from dgmpipe.models.convolution import ToOneChannel
+from dgmpipe.models.convolution import ToChannels, ToOneChannel
 from dgmpipe.models.inputs import require_batch
 
 __all__ = ["Generator"]
@@ -39,8 +39,7 @@ class Generator(nn.Module):
             )
         self.latent_dim = latent_dim
         self.layers = nn.Sequential(
-            nn.Linear(latent_dim, 2 * width * 7 * 7),
-            nn.Unflatten(1, (2 * width, 7, 7)),
+            ToChannels(latent_dim, (2 * width, 7, 7)),
             nn.BatchNorm2d(2 * width),
             nn.ReLU(),
             nn.ConvTranspose2d(2 * width, width, kernel_size=4, stride=2, padding=1),

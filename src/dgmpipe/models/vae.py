@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dgmpipe.models.convolution import FromOneChannel
+from dgmpipe.models.convolution import FromChannels, FromOneChannel
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
@@ -49,10 +49,9 @@ class Encoder(nn.Module):
             nn.ReLU(),
             nn.Conv2d(width, 2 * width, kernel_size=4, stride=2, padding=1),
             nn.ReLU(),
-            nn.Flatten(),
         )
-        self.mean = nn.Linear(2 * width * 7 * 7, latent_dim)
-        self.log_variance = nn.Linear(2 * width * 7 * 7, latent_dim)
+        self.mean = FromChannels((2 * width, 7, 7), latent_dim)
+        self.log_variance = FromChannels((2 * width, 7, 7), latent_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance, each (N, q), of eq. (24) for images `x` (N, 1, 28, 28).
