@@ -12,7 +12,12 @@ import textbook
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.moons import sample_moons
 from dgmpipe.models.catalog import MODELS
-from dgmpipe.models.convolution import FromOneChannel, ToOneChannel
+from dgmpipe.models.convolution import (
+    FromChannels,
+    FromOneChannel,
+    ToChannels,
+    ToOneChannel,
+)
 from dgmpipe.models.registry import task_class
 
 NAMES = [name for name, model in MODELS.items() if model.generator_from is None]
@@ -95,28 +100,49 @@ def test_losses_and_gradients_are_those_of_the_plain_step(
     assert any((losses[key] - first[key]).abs() > 1e-4 for key in losses), "nothing was learnt"
 
 
+def _check_like_torchs(ours: nn.Module, torchs: nn.Module, shape: tuple[int, ...]) -> None:
+    """Compare values and gradients, given a state dict that fits both."""
+    ours, torchs = ours.double(), torchs.double()
+    for one, other in zip(ours.parameters(), torchs.parameters(), strict=True):
+        other.data.copy_(one.data)
+    x = torch.randn(shape).double().requires_grad_()
+    y, expected = ours(x), torchs(x)
+    torch.testing.assert_close(y, expected)
+    weights = torch.randn_like(y)
+    for one, other in zip(
+        torch.autograd.grad(y, [x, *ours.parameters()], weights),
+        torch.autograd.grad(expected, [x, *torchs.parameters()], weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
+    assert ours(x[:0]).shape == (0, *y.shape[1:])
+
+
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (12, 8), (2, 2)])
 def test_convolutions_of_one_channel_are_those_of_torch(height: int, width: int) -> None:
     torch.manual_seed(0)
-    pairs = (
-        (FromOneChannel(5), nn.Conv2d(1, 5, 4, 2, 1), (3, 1, height, width)),
-        (
-            FromOneChannel(5, bias=False),
-            nn.Conv2d(1, 5, 4, 2, 1, bias=False),
-            (3, 1, height, width),
-        ),
-        (ToOneChannel(5), nn.ConvTranspose2d(5, 1, 4, 2, 1), (3, 5, height // 2, width // 2)),
-    )
-    for ours, torchs, shape in pairs:
-        ours, torchs = ours.double(), torchs.double()
-        torchs.load_state_dict(ours.state_dict())
-        x = torch.randn(shape).double().requires_grad_()
-        y, expected = ours(x), torchs(x)
-        torch.testing.assert_close(y, expected)
-        weights = torch.randn_like(y)
-        found = torch.autograd.grad(y, [x, *ours.parameters()], weights)
-        for one, other in zip(
-            found, torch.autograd.grad(expected, [x, *torchs.parameters()], weights), strict=True
-        ):
-            torch.testing.assert_close(one, other)
-        assert ours(x[:0]).shape == (0, *y.shape[1:])
+    images, layer = (3, 1, height, width), (3, 5, height // 2, width // 2)
+    _check_like_torchs(FromOneChannel(5), nn.Conv2d(1, 5, 4, 2, 1), images)
+    plain = nn.Conv2d(1, 5, 4, 2, 1, bias=False)
+    _check_like_torchs(FromOneChannel(5, bias=False), plain, images)
+    _check_like_torchs(ToOneChannel(5), nn.ConvTranspose2d(5, 1, 4, 2, 1), layer)
+
+
+def test_linear_layers_beside_channels_are_those_of_torch() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(5 * 3 * 4, 6))
+    _check_like_torchs(FromChannels((5, 3, 4), 6), plain, (7, 5, 3, 4))
+    plain = nn.Sequential(nn.Linear(6, 5 * 3 * 4), nn.Unflatten(1, (5, 3, 4)))
+    _check_like_torchs(ToChannels(6, (5, 3, 4)), plain, (7, 6))
+
+
+def test_channels_stay_last_in_memory_forth_and_back() -> None:
+    def is_last(h: Tensor) -> bool:
+        return h.is_contiguous(memory_format=torch.channels_last)
+
+    h = ToChannels(2, (5, 3, 4))(torch.randn(7, 2))
+    assert is_last(h)
+    gradients: list[Tensor] = []
+    h.register_hook(gradients.append)
+    FromChannels((5, 3, 4), 6)(torch.relu(h)).sum().backward()
+    assert is_last(gradients[0])

@@ -17,6 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from playwright.sync_api import Browser
 
 from dgmpipe.models import VAE, OTFlow, RealNVP, load_model
 from dgmpipe.models.classifier import Classifier
@@ -205,6 +206,68 @@ def test_nothing_is_written_outside_results(smoke: Path, results: Path) -> None:
     assert [path for path in smoke.rglob("*.ckpt") if results not in path.parents] == []
 
 
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_report_shows_every_figure_and_table(
+    results: Path, browser: Browser, width: int
+) -> None:
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    complaints, requests = [], []
+    page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url.split(":")[0]))
+    page.goto((results / "report.html").as_uri())
+    page.wait_for_selector(".prose img")
+
+    assert complaints == []
+    assert set(requests) <= {"file", "data"}, "the page is self-contained"
+    assert page.locator(".prose img").count() == len(FIGURES)
+    pictures = "images => images.every(i => i.naturalWidth > 300 && i.clientWidth > 200)"
+    assert page.locator(".prose img").evaluate_all(pictures)
+    tables = page.locator(".prose .table").all_inner_texts()
+    assert len(tables) == len(list(results.glob("tables/*.csv")))
+    flows = pd.read_csv(results / "tables/flows.csv")
+    assert any(f"{flows['kl'][0]:.4g}" in text for text in tables)
+    text = page.locator(".prose").inner_text()
+    assert f"{flows['nll'][0]:.2f}" in text, "captions state numbers"
+    assert "{{" not in text
+    assert "System Message" not in text
+    inside = "blocks => blocks.every(b => b.getBoundingClientRect().right <= innerWidth)"
+    assert page.locator(".prose p, .prose img, .prose div.table").evaluate_all(inside)
+    page.close()
+
+
+def test_the_report_has_tables_as_files_the_graph_and_run_times(
+    results: Path, browser: Browser
+) -> None:
+    page = browser.new_page()
+    page.goto((results / "report.html").as_uri())
+    page.get_by_text("Section 3: normalizing flows").first.click()
+    assert page.locator("a[download='flows.csv']").count() == 1
+    page.locator("#rulegraph canvas").wait_for()
+    page.locator("nav a").first.click()
+    page.goto((results / "report.html").as_uri())
+    page.get_by_text("Statistics").click()
+    page.locator(".vega-embed canvas").nth(1).wait_for()
+    page.close()
+
+
+def test_without_a_template_there_is_one_warning_and_every_result(
+    results: Path, tmp_path: Path
+) -> None:
+    config = json.loads((results / "invocation.json").read_text())["config"]
+    command = [sys.executable, "-m", "dgmpipe.report", "--results", results]
+    run = subprocess.run(
+        [*command, "--templates", tmp_path, "--snakefile", ROOT / "workflow/Snakefile"],
+        input=json.dumps(config),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0
+    assert run.stderr.startswith("warning: no report.html was made: ")
+    assert run.stderr.count("\n") == 1
+
+
 def test_every_job_has_a_log_and_a_benchmark(results: Path) -> None:
     names = {p.relative_to(results / "logs").with_suffix("") for p in results.glob("logs/**/*.log")}
     measured = {
@@ -256,7 +319,11 @@ def test_a_kill_of_snakemake_changes_no_byte_of_the_results(smoke: Path, tmp_pat
     Snakemake alone gets the signal, and its jobs are left to find out.
     """
     folder = _fresh_copy(tmp_path)
-    arguments = ("all", "--configfile", "config/smoke.yaml")
+    results = folder / "results/smoke"
+    # Trainings on either data, one that starts from another, an evaluation, tables and a figure.
+    targets = ["tables/flows.csv", "evaluation/wgan_vae/seed_0/energy.json"]
+    targets += ["figures/figure_05_realnvp.png", "figures/figure_08_latent.pdf"]
+    arguments = (*(f"results/smoke/{t}" for t in targets), "--configfile", "config/smoke.yaml")
     process = _start_snakemake(folder, *arguments)
     _wait_for(process, folder, "results/smoke/invocation.json")
     second = _snakemake(folder, *arguments)
@@ -274,11 +341,12 @@ def test_a_kill_of_snakemake_changes_no_byte_of_the_results(smoke: Path, tmp_pat
 
     again = _snakemake(folder, *arguments, "--cores", "2")
     assert again.returncode == 0, again.stderr[-5000:]
-    logs = [path.read_text() for path in (folder / "results/smoke/logs/train").glob("*.log")]
+    logs = [path.read_text() for path in (results / "logs/train").glob("*.log")]
     assert any("continuing after step" in log for log in logs)
-    undisturbed = _contents(smoke / "results/smoke")
-    assert len(undisturbed) > 80
-    assert _contents(folder / "results/smoke") == undisturbed
+    made, undisturbed = _contents(results), _contents(smoke / "results/smoke")
+    assert made.keys() >= set(targets)
+    assert len(made) >= 20
+    assert made == {name: undisturbed[name] for name in made}
 
 
 def test_a_second_run_has_nothing_to_do(smoke: Path) -> None:

@@ -19,6 +19,7 @@ except UserError as error:
 RESULTS = f"results/{config['tier']}"
 IMAGES = f"results/data/{config['data']['images']['name']}"
 SCRIPTS = Path(workflow.basedir).parent / "scripts"
+REPORT = Path(workflow.basedir) / "report"
 
 
 pathvars:
@@ -177,6 +178,11 @@ def tables():
     return collect("<results>/tables/{name}.csv", name=names)
 
 
+def caption(name):
+    """Path of the text of a figure or table; `make_report` writes it with the numbers in it."""
+    return str(Path(RESULTS, "captions", f"{name}.rst").resolve())
+
+
 def start():
     """Keep a second Snakemake off this tier's results, and tell MLflow that an invocation starts."""
     try:
@@ -190,8 +196,22 @@ def start():
 
 def track(event):
     """Tell MLflow that an invocation starts or ends; whatever happens there stops nothing."""
+    tell("dgmpipe.tracking", event, "--results", RESULTS)
+
+
+def make_report():
+    """Write report.html; should that fail, no result is lost."""
+    files = {
+        "results": RESULTS,
+        "templates": REPORT,
+        "snakefile": workflow.main_snakefile,
+    }
+    tell("dgmpipe.report", *(part for k, v in files.items() for part in (f"--{k}", v)))
+
+
+def tell(module, *arguments):
     subprocess.run(
-        [sys.executable, "-m", "dgmpipe.tracking", event, "--results", RESULTS],
+        [sys.executable, "-m", module, *map(str, arguments)],
         input=json.dumps(config),
         text=True,
         check=False,

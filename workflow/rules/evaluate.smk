@@ -203,14 +203,14 @@ rule flow_tables:
     output:
         flows=report(
             "<results>/tables/flows.csv",
-            category="Normalizing flows",
-            caption="../report/flows.rst",
+            category="Section 3: normalizing flows",
+            caption=caption("flows"),
             labels={"table": "Likelihood and its distance to the truth"},
         ),
         inverse_errors=report(
             "<results>/tables/otflow_inverse_error.csv",
-            category="Normalizing flows",
-            caption="../report/otflow_inverse_error.rst",
+            category="Section 3: normalizing flows",
+            caption=caption("otflow_inverse_error"),
             labels={"table": "Inverse error of OT-Flow"},
         ),
     log:
@@ -238,8 +238,8 @@ rule training_times:
     output:
         report(
             "<results>/tables/training_times.csv",
-            category="Comparison",
-            caption="../report/training_times.rst",
+            category="Section 5: generative adversarial networks",
+            caption=caption("training_times"),
             labels={"table": "Time and memory of the trainings"},
         ),
     log:
@@ -260,8 +260,8 @@ rule vae_evidence_table:
     output:
         report(
             "<results>/tables/vae_evidence.csv",
-            category="Variational autoencoder",
-            caption="../report/vae_evidence.rst",
+            category="Section 4: variational autoencoder",
+            caption=caption("vae_evidence"),
             labels={"table": "Evidence and its lower bound"},
         ),
     log:
@@ -288,14 +288,14 @@ rule generator_tables:
     output:
         generators=report(
             "<results>/tables/generators.csv",
-            category="Comparison",
-            caption="../report/generators.rst",
+            category="Section 5: generative adversarial networks",
+            caption=caption("generators"),
             labels={"table": "Generators against the test images"},
         ),
         summary=report(
             "<results>/tables/generators_summary.csv",
-            category="Comparison",
-            caption="../report/generators_summary.rst",
+            category="Section 5: generative adversarial networks",
+            caption=caption("generators_summary"),
             labels={"table": "Generators, mean and deviation over seeds"},
         ),
     log:
@@ -320,8 +320,8 @@ rule class_histograms:
     output:
         report(
             "<results>/tables/class_histograms.csv",
-            category="Comparison",
-            caption="../report/class_histograms.rst",
+            category="Section 5: generative adversarial networks",
+            caption=caption("class_histograms"),
             labels={"table": "Digits that the generators draw"},
         ),
     log:

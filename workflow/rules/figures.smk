@@ -18,8 +18,8 @@ rule figure_01:
     output:
         png=report(
             "<results>/figures/figure_01_idea.png",
-            category="Data",
-            caption="../report/figure_01.rst",
+            category="Section 2: the problem and its examples",
+            caption=caption("figure_01_idea"),
             labels={"figure": "1: a deep generative model"},
         ),
         pdf="<results>/figures/figure_01_idea.pdf",
@@ -41,8 +41,8 @@ rule figure_02:
     output:
         png=report(
             "<results>/figures/figure_02_moons.png",
-            category="Data",
-            caption="../report/figure_02.rst",
+            category="Section 2: the problem and its examples",
+            caption=caption("figure_02_moons"),
             labels={"figure": "2: two moons"},
         ),
         pdf="<results>/figures/figure_02_moons.pdf",
@@ -64,8 +64,8 @@ rule figure_03:
     output:
         png=report(
             "<results>/figures/figure_03_mnist.png",
-            category="Data",
-            caption="../report/figure_03.rst",
+            category="Section 2: the problem and its examples",
+            caption=caption("figure_03_mnist"),
             labels={"figure": "3: MNIST"},
         ),
         pdf="<results>/figures/figure_03_mnist.pdf",
@@ -85,8 +85,8 @@ rule figure_04:
     output:
         png=report(
             "<results>/figures/figure_04_objective.png",
-            category="Normalizing flows",
-            caption="../report/figure_04.rst",
+            category="Section 3: normalizing flows",
+            caption=caption("figure_04_objective"),
             labels={"figure": "4: objective of an affine flow"},
         ),
         pdf="<results>/figures/figure_04_objective.pdf",
@@ -108,8 +108,8 @@ rule figure_05:
     output:
         png=report(
             "<results>/figures/figure_05_realnvp.png",
-            category="Normalizing flows",
-            caption="../report/figure_05.rst",
+            category="Section 3: normalizing flows",
+            caption=caption("figure_05_realnvp"),
             labels={"figure": "5: Real NVP"},
         ),
         pdf="<results>/figures/figure_05_realnvp.pdf",
@@ -132,8 +132,8 @@ rule figure_06:
     output:
         png=report(
             "<results>/figures/figure_06_otflow.png",
-            category="Normalizing flows",
-            caption="../report/figure_06.rst",
+            category="Section 3: normalizing flows",
+            caption=caption("figure_06_otflow"),
             labels={"figure": "6: OT-Flow"},
         ),
         pdf="<results>/figures/figure_06_otflow.pdf",
@@ -156,8 +156,8 @@ rule figure_07:
     output:
         png=report(
             "<results>/figures/figure_07_posterior.png",
-            category="Variational autoencoder",
-            caption="../report/figure_07.rst",
+            category="Section 4: variational autoencoder",
+            caption=caption("figure_07_posterior"),
             labels={"figure": "7: posteriors"},
         ),
         pdf="<results>/figures/figure_07_posterior.pdf",
@@ -179,8 +179,8 @@ rule figure_08:
     output:
         png=report(
             "<results>/figures/figure_08_latent.png",
-            category="Variational autoencoder",
-            caption="../report/figure_08.rst",
+            category="Section 4: variational autoencoder",
+            caption=caption("figure_08_latent"),
             labels={"figure": "8: latent space"},
         ),
         pdf="<results>/figures/figure_08_latent.pdf",
@@ -207,8 +207,8 @@ rule figure_09:
     output:
         png=report(
             "<results>/figures/figure_09_samples.png",
-            category="Comparison",
-            caption="../report/figure_09.rst",
+            category="Section 5: generative adversarial networks",
+            caption=caption("figure_09_samples"),
             labels={"figure": "9: samples"},
         ),
         pdf="<results>/figures/figure_09_samples.pdf",
@@ -235,8 +235,8 @@ rule figure_10:
     output:
         png=report(
             "<results>/figures/figure_10_interpolation.png",
-            category="Comparison",
-            caption="../report/figure_10.rst",
+            category="Section 5: generative adversarial networks",
+            caption=caption("figure_10_interpolation"),
             labels={"figure": "10: interpolation"},
         ),
         pdf="<results>/figures/figure_10_interpolation.pdf",
@@ -260,8 +260,8 @@ rule figure_11:
     output:
         png=report(
             "<results>/figures/figure_11_energy_distance.png",
-            category="Comparison",
-            caption="../report/figure_11.rst",
+            category="Section 5: generative adversarial networks",
+            caption=caption("figure_11_energy_distance"),
             labels={"figure": "11: energy distance over training"},
         ),
         pdf="<results>/figures/figure_11_energy_distance.pdf",

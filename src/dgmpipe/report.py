@@ -1,0 +1,195 @@
+"""The report of a finished tier: captions with their numbers, and Snakemake's page of it all."""
+
+import argparse
+import base64
+import html
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import yaml
+
+from dgmpipe.figures.figure_11 import FLOOR_QUANTILE
+from dgmpipe.models.catalog import MODELS
+from dgmpipe.records import Record
+
+__all__ = ["make_report", "pm", "write_captions"]
+
+# A table with more is shown with its columns as rows.
+_MANY_COLUMNS = 8
+TITLES = {name: model.title for name, model in MODELS.items()} | {"real": "real training images"}
+
+
+def make_report(config: Mapping[str, Any], results: Path, templates: Path, snakefile: Path) -> None:
+    """Write `report.html` of a finished tier, with its captions and its config beside it.
+
+    Args:
+        config: The config of the invocation.
+        results: Folder `results/{tier}`.
+        templates: Folder of the captions' templates, workflow/report.
+        snakefile: The workflow.
+
+    Raises:
+        subprocess.CalledProcessError: If Snakemake cannot make it; its output says why.
+    """
+    made = write_captions(config, results, templates)
+    config_file = results / "config.yaml"
+    config_file.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--nolock"]
+    command += ["--report", str(results / "report.html"), "--configfile", str(config_file)]
+    command += ["--report-stylesheet", str(templates / "style.css")]
+    subprocess.run([*command, "--", *map(str, made)], check=True, capture_output=True, text=True)
+
+
+def write_captions(config: Mapping[str, Any], results: Path, templates: Path) -> list[Path]:
+    """Write a caption for each figure and table there is, and the page that shows all of them.
+
+    A template takes its numbers from the tables, so that a caption cannot differ from them.
+
+    Args:
+        config: The config of the invocation.
+        results: Folder `results/{tier}`.
+        templates: Folder of the templates: of each figure and table by its name, and of the page
+            `workflow.rst`.
+
+    Returns:
+        The figures and tables.
+    """
+    made = sorted([*results.glob("figures/*.png"), *results.glob("tables/*.csv")])
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["pm"] = pm
+    numbers = _numbers(config, results)
+    texts = {
+        path.stem: environment.get_template(f"{path.stem}.rst").render(numbers) for path in made
+    }
+    shows = {path.stem: _raw_html(_picture(path, texts[path.stem])) for path in made}
+    page = environment.get_template("workflow.rst")
+    texts["workflow"] = page.render(numbers, captions=dict(texts), shows=shows)
+    (results / "captions").mkdir(exist_ok=True)
+    for name, text in texts.items():
+        (results / "captions" / f"{name}.rst").write_text(text)
+    return made
+
+
+def _picture(path: Path, caption: str) -> str:
+    """Return a figure or a table as HTML."""
+    if path.suffix == ".png":
+        # In lines, for docutils refuses long ones.
+        data = base64.encodebytes(path.read_bytes()).decode()
+        alternative = html.escape(" ".join(caption.split())[:150], quote=True)
+        return f'<img src="data:image/png;base64,{data}" alt="{alternative}"/>'
+    table = pd.read_csv(path)
+    if len(table.columns) > _MANY_COLUMNS:
+        keys = [name for name in ("model", "seed") if name in table and table[name].nunique() > 1]
+        table = table.set_index(keys or list(table.columns[:1])).T
+        shown = table.to_html(float_format="{:.4g}".format, na_rep="", border=0)
+    else:
+        shown = table.to_html(float_format="{:.4g}".format, na_rep="", border=0, index=False)
+    return f'<div class="table">{shown}</div>'
+
+
+def _raw_html(text: str) -> str:
+    """Return HTML as reStructuredText."""
+    return ".. raw:: html\n\n" + textwrap.indent(text, "   ")
+
+
+def pm(value: float, error: float) -> str:
+    """Write a number with its standard error, the error with two digits.
+
+    >>> pm(0.35921, 0.00354), pm(-151.067, 2.215), pm(0.00504, math.nan)
+    ('0.3592 ± 0.0035', '-151.1 ± 2.2', '0.00504')
+    """
+    if not error > 0:
+        return f"{value:.3g}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def _numbers(config: Mapping[str, Any], results: Path) -> dict[str, Any]:
+    """Return what templates can name."""
+    tables = {
+        path.stem: pd.read_csv(path).to_dict("records") for path in results.glob("tables/*.csv")
+    }
+    seed = config["seeds"][0]
+
+    def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row for row in rows if row["seed"] == seed]
+
+    def flow(model: str) -> dict[str, Any]:
+        return next(row for row in shown(tables["flows"]) if row["model"] == model)
+
+    numbers = {"config": config, "tables": tables, "titles": TITLES, "shown": shown, "flow": flow}
+    numbers["gans"] = [name for name in config["models"] if name.startswith(("dcgan", "wgan"))]
+    posterior = results / f"evaluation/vae/seed_{seed}/posterior.npz"
+    if posterior.exists():
+        arrays = np.load(posterior)
+        names = ("index", "label", "log_evidence", "elbo")
+        columns = zip(*(arrays[name].tolist() for name in names), strict=True)
+        numbers["posteriors"] = [dict(zip(names, values, strict=True)) for values in columns]
+    if (floor := results / "evaluation/energy_floor.npz").exists():
+        numbers["floor_95"] = np.quantile(np.load(floor)["energy_distances"], FLOOR_QUANTILE)
+    return numbers | _provenance(results)
+
+
+def _provenance(results: Path) -> dict[str, str]:
+    record = Record.read(results / "invocation.json")
+    tags = record.tags if record else {}
+    changed = " with changes" if tags.get("git.dirty") == "true" else ""
+    begun, ended = (record.started, record.ended) if record else (None, None)
+    packages = ("torch", "torchvision", "scikit-learn", "numpy", "snakemake", "mlflow")
+    return {
+        "commit": tags.get("git.commit", "unknown") + changed,
+        "config_digest": tags.get("config.digest", "unknown"),
+        "started": _minute(begun),
+        "ended": _minute(ended),
+        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "versions": ", ".join(
+            [f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]
+        ),
+    }
+
+
+def _minute(milliseconds: int | None) -> str:
+    if milliseconds is None:
+        return "unknown"
+    return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+def main() -> None:
+    """Make the report of a tier whose config comes on stdin as JSON.
+
+    No result depends on it: should it fail, one warning says so.
+    """
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    for name in ("results", "templates", "snakefile"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    arguments = parser.parse_args()
+    try:
+        make_report(json.load(sys.stdin), **vars(arguments))
+        print(f"{arguments.results / 'report.html'} shows all of it", file=sys.stderr)
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip() or "it said nothing").splitlines()[-1]
+        print(f"warning: no report.html was made: {last}", file=sys.stderr)
+    except (OSError, KeyError, ValueError, jinja2.TemplateError) as error:
+        print(f"warning: no report.html was made: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
