@@ -7,12 +7,13 @@ prints seconds and the MB that the test adds to the process.
 
 import json
 import os
-import resource
 import subprocess
 import sys
+import threading
 import time
 
 import pandas as pd
+import psutil
 
 PERMUTATIONS = 99
 # The last of ours: a training set of MNIST's size against its test images. dcor needs 6 GB at 500.
@@ -66,14 +67,22 @@ def main() -> None:
         def test() -> None:
             their_test(x, y, num_resamples=PERMUTATIONS, random_state=0)
 
-    before, begin = _peak_mb(), time.perf_counter()
+    process, over, sizes = psutil.Process(), threading.Event(), []
+
+    def watch() -> None:
+        while not over.wait(0.002):
+            sizes.append(process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    before = process.memory_info().rss
+    watcher.start()
+    begin = time.perf_counter()
     test()
     seconds = time.perf_counter() - begin
-    print(json.dumps({"n": n, "m": m, "seconds": seconds, "added_mb": _peak_mb() - before}))
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    over.set()
+    watcher.join()
+    added = max(0, max(sizes) - before) / 2**20
+    print(json.dumps({"n": n, "m": m, "seconds": seconds, "added_mb": added}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pandas as pd
+import yaml
 from matplotlib.figure import Figure
 
 from dgmpipe.figures.style import new_figure
@@ -13,6 +14,7 @@ from steps import ROUNDS, SECONDS
 
 __all__ = ["write"]
 
+ROOT = Path(__file__).parent.parent
 CORES = os.cpu_count() or 1
 # Of the textbook step, at the same number of threads.
 TARGETS = {"realnvp": 2.5, "otflow": 4, "vae": 2.5, "dcgan_random": 2, "wgan_random": 2.2}
@@ -27,6 +29,13 @@ form and a data loader that fetches image by image
 2048 rows and columns are measured in turn, {ROUNDS} rounds of {SECONDS} s each, so that what else
 the machine does slows all of them. The table has medians. The last column: the steps that {CORES}
 trainings of one thread do together, by those that one does alone.
+
+"""
+PAPER = """\
+## The paper tier
+
+Hours of one core that the trainings of `config/paper.yaml` take at these speeds, evaluations left
+out. With {cores} cores, side by side, {wall:.1f} hours.
 
 """
 PROFILES = """\
@@ -102,7 +111,26 @@ def _steps(table: pd.DataFrame, figures: Path) -> str:
         axes.set_ylabel("time of the textbook's step / of ours")
         axes.legend(title="dotted: target")
         picture = _save(figure, figures, "bench_steps")
-    return STEPS + _markdown(rows) + picture
+    return STEPS + _markdown(rows) + picture + "\n" + _paper_tier(table)
+
+
+def _paper_tier(table: pd.DataFrame) -> str:
+    models = yaml.safe_load((ROOT / "config/paper.yaml").read_text())["models"]
+    measured = table[table.threads == 1].set_index("model")
+    rows, total = [], 0.0
+    for name, settings in models.items():
+        # A GAN from the VAE's generator takes the same steps as one from random weights.
+        milliseconds = measured.ours_ms.get(name.replace("_vae", "_random"))
+        if milliseconds is not None:
+            hours = settings["steps"] * milliseconds / 3.6e6
+            total += hours
+            rows.append(
+                {"model": TITLES[name], "steps": f"{settings['steps']:,}", "hours": f"{hours:.2f}"}
+            )
+    rows.append({"model": "together", "steps": "", "hours": f"{total:.2f}"})
+    gains = measured.side_by_side.dropna()
+    gain = gains.median() if len(gains) else 1
+    return PAPER.format(cores=CORES, wall=total / gain) + _markdown(rows)
 
 
 def _target(model: str, ratio: float) -> str:

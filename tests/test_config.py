@@ -1,5 +1,8 @@
 import contextlib
 import copy
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,3 +225,13 @@ def test_no_value_whatever_breaks_the_check(key: str, value: Any) -> None:
     # Anything but a UserError would be a traceback for the user.
     with contextlib.suppress(UserError):
         check_config(config, SCHEMA)
+
+
+def test_the_workflow_starts_without_torch() -> None:
+    rules = (ROOT / "workflow/rules/common.smk").read_text()
+    imports = re.findall(r"^from dgmpipe\..*$", rules, re.M)
+    assert len(imports) > 3
+    hooks = ["import dgmpipe.tracking, dgmpipe.report"]
+    program = "\n".join([*imports, *hooks, "import sys; print('torch' in sys.modules)"])
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout == "False\n", run.stderr
