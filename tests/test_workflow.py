@@ -251,6 +251,33 @@ def test_the_report_has_tables_as_files_the_graph_and_run_times(
     page.close()
 
 
+def test_every_statement_of_the_paper_gets_a_number_and_a_verdict(
+    smoke: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "dgmpipe.reproduction", "results/smoke"]
+    command += ["--images", "results/data/mnist-sample", "--docs", str(tmp_path)]
+    subprocess.run(command, cwd=smoke, check=True, timeout=300)
+    statements = (tmp_path / "reproduction.md").read_text()
+    assert "not yet computed" not in statements
+    assert len(re.findall(r"\| (not )?reproduced \|$", statements, re.M)) == 20
+    for count in ("42,913", "205,848", "1,229", "45,924"):
+        assert re.search(rf"{count} weights \| {count} \|  \| reproduced \|", statements)
+    assert "| from the VAE, the WGAN beats the DCGAN | energy distance of WGAN from" in statements
+    deviations = (tmp_path / "deviations.md").read_text()
+    assert "not yet computed" not in deviations
+    assert "202,764 weights; 205,848 as stated" in deviations
+    of_real_images = re.search(r"of real images ([\d.]+), where the unbiased", deviations)
+    assert 5 < float(of_real_images[1]) < 20
+
+    nothing = subprocess.run(
+        [*command[:3], "results/none"], cwd=smoke, capture_output=True, text=True
+    )
+    assert nothing.returncode == 1
+    assert nothing.stderr == (
+        "error: results/none has no tables; run the workflow for that tier first\n"
+    )
+
+
 def test_without_a_template_there_is_one_warning_and_every_result(
     results: Path, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ from dgmpipe.figures.figure_11 import FLOOR_QUANTILE
 from dgmpipe.models.catalog import MODELS
 from dgmpipe.records import Record
 
-__all__ = ["make_report", "pm", "write_captions"]
+__all__ = ["TITLES", "make_report", "pm", "write_captions"]
 
 # A table with more is shown with its columns as rows.
 _MANY_COLUMNS = 8

@@ -1,0 +1,62 @@
+"""What a tier has computed, to be looked at."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dgmpipe.data.batches import to_float
+from dgmpipe.data.mnist import load_mnist
+from dgmpipe.models.storage import load_model
+from dgmpipe.models.vae import VAE
+
+__all__ = ["Tier"]
+
+
+class Tier:
+    """The results of a tier; of several seeds the first.
+
+    What a tier has not come to raises FileNotFoundError.
+
+    Args:
+        results: Folder `results/{tier}`.
+        images: Folder of the IDX files.
+    """
+
+    def __init__(self, results: Path, images: Path) -> None:
+        self.name = results.name
+        self._results, self._images = results, images
+
+    def row(self, table: str, **keys: Any) -> dict[str, Any]:
+        """Return the first row of a table in which the named columns have these values."""
+        rows = pd.read_csv(self._results / "tables" / f"{table}.csv")
+        for column, value in keys.items():
+            rows = rows[rows[column] == value]
+        if rows.empty:
+            raise FileNotFoundError(f"{table} has no row with {keys}")
+        return {str(name): value for name, value in rows.iloc[0].items()}
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Return the arrays of an evaluation, such as "vae/seed_0/latent"."""
+        return dict(np.load(self._results / "evaluation" / f"{name}.npz"))
+
+    def history(self, model: str) -> pd.DataFrame:
+        """Return a row an evaluation of a training."""
+        return pd.read_csv(self._results / f"models/{model}/seed_0/history.csv")
+
+    def evidence_images(self) -> tuple[VAE, Tensor, Tensor]:
+        """Return the VAE, the test images (N, 1, 28, 28) of `evidence.csv`, their log p(x) (N,)."""
+        evidence = pd.read_csv(self._results / "evaluation/vae/seed_0/evidence.csv")
+        vae = load_model(self._results / "models/vae/seed_0")
+        assert isinstance(vae, VAE)
+        images, _ = load_mnist(self._images, "t10k")
+        log_evidence = torch.tensor(evidence["log_evidence"].to_numpy())
+        return vae, to_float(torch.as_tensor(images[evidence["index"].to_numpy()])), log_evidence
+
+    def training_images(self, count: int) -> Tensor:
+        """Return the first training images, (count, 1, 28, 28), as often as there are too few."""
+        images, _ = load_mnist(self._images, "train")
+        return to_float(torch.as_tensor(images[np.arange(count) % len(images)]))
