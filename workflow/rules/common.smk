@@ -1,3 +1,4 @@
+import functools
 import json
 import subprocess
 import sys
@@ -74,6 +75,7 @@ def training_minutes(wildcards, attempt):
     return attempt * config["cluster"]["training_minutes"][wildcards.model]
 
 
+@functools.cache
 def code(script, *modules):
     """Digest of a script and of every module that it and the named modules import.
 
