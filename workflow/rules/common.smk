@@ -71,7 +71,8 @@ def growing(amount):
 
 
 def training_minutes(wildcards, attempt):
-    return attempt * config["cluster"]["training_minutes"][wildcards.model]
+    minutes = config["cluster"]["training_minutes"]
+    return attempt * minutes.get(wildcards.model, minutes["default"])
 
 
 def code(script, *modules):
