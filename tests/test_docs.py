@@ -1,0 +1,106 @@
+"""The worked examples of docs/ work, applied to a copy of the repository as they are printed."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")])
+
+
+def _copy(folder: Path) -> Path:
+    """Copy what the workflow and its library consist of, without any results."""
+    for part in ("config", "workflow", "scripts", "src", "tests/data"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def _run(folder: Path, *command: str) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"},
+    )
+
+
+def _apply(page: str, folder: Path) -> None:
+    """Do to a copy what the blocks after a line with a path say: a new file, or lines added."""
+    blocks = re.findall(r"^`([\w/.]+)`:\n\n```(\w+)\n(.*?)^```", page, re.M | re.S)
+    for name, kind, text in blocks:
+        path = folder / name
+        if kind == "diff":
+            lines = text.splitlines(keepends=True)
+            old = "\n" + "".join(line[1:] for line in lines if line[0] == " ")
+            new = "\n" + "".join(line[1:] for line in lines)
+            content = path.read_text()
+            assert content.count(old) == 1, f"the place in {name} is not what the page shows"
+            path.write_text(content.replace(old, new))
+        else:
+            assert not path.exists()
+            path.write_text(text)
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
+        if not link.startswith("http"):
+            assert (page.parent / link).exists(), link
+
+
+@pytest.fixture(scope="module")
+def with_nice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy with the model of docs/adding-a-model.md, in which its command has run."""
+    folder = _copy(tmp_path_factory.mktemp("nice"))
+    page = (ROOT / "docs/adding-a-model.md").read_text()
+    _apply(page, folder)
+    (command,) = re.findall(r"^snakemake (.*)$", page, re.M)
+    run = _run(folder, "-m", "snakemake", *command.split())
+    assert run.returncode == 0, run.stderr[-5000:]
+    return folder
+
+
+def test_the_example_of_a_model_is_trained_and_measured(with_nice: Path) -> None:
+    results = with_nice / "results/smoke"
+    table = pd.read_csv(results / "tables/flows.csv").set_index("model")
+    assert list(table.index) == ["realnvp", "otflow", "nice"]
+    # 6 networks of 1, 128, 128 and 1 neurons, and 2 scales.
+    assert table.loc["nice", "parameters"] == 6 * (256 + 128 * 129 + 129) + 2
+    assert table.loc["nice", "kl"] > 0
+    assert table.loc["nice", "inverse_error"] < 1e-5
+    history = pd.read_csv(results / "models/nice/seed_0/history.csv")
+    assert history["held_out_nll"].iloc[-1] < history["held_out_nll"].iloc[0] - 0.3
+
+
+def test_the_example_of_a_model_passes_its_own_test_and_the_projects_style(
+    with_nice: Path,
+) -> None:
+    run = _run(with_nice, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_nice.py")
+    assert "3 passed" in run.stdout, run.stdout
+    files = ["src/dgmpipe/models/nice.py", "tests/test_nice.py"]
+    for command in (["check"], ["format", "--check"]):
+        options = ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
+        run = _run(with_nice, "-m", "ruff", *command, *options, *files)
+        assert run.returncode == 0, run.stdout
+
+
+def test_the_figure_of_the_example_can_be_drawn(with_nice: Path) -> None:
+    page = (ROOT / "docs/adding-a-model.md").read_text()
+    (snippet,) = re.findall(r"```python\n(import numpy.*?)^```", page, re.M | re.S)
+    assert _run(with_nice, "-c", snippet).returncode == 0
+    assert (with_nice / "nice.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_typo_of_a_new_key_gets_a_sentence(with_nice: Path) -> None:
+    change = "models={nice: {widht: 8}}"
+    run = _run(with_nice, "-m", "snakemake", "-n", "--config", change)
+    assert "unknown key 'widht' at models.nice (did you mean 'width'?)" in run.stderr
