@@ -1,5 +1,7 @@
 """The worked examples of docs/ work, applied to a copy of the repository as they are printed."""
 
+import gzip
+import hashlib
 import os
 import re
 import shutil
@@ -7,11 +9,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from snakemake.utils import update_config
+
+from dgmpipe.config import check_config
+from dgmpipe.data import load_mnist
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")])
+FASHION = yaml.safe_load((ROOT / "config/fashion.yaml").read_text())
+CLOTHES = Path(FASHION["data"]["images"]["folder"])
+needs_clothes = pytest.mark.skipif(
+    not CLOTHES.is_dir(), reason=f"there is no {CLOTHES}: apt install dataset-fashion-mnist"
+)
 
 
 def _copy(folder: Path) -> Path:
@@ -104,3 +117,46 @@ def test_the_typo_of_a_new_key_gets_a_sentence(with_nice: Path) -> None:
     change = "models={nice: {widht: 8}}"
     run = _run(with_nice, "-m", "snakemake", "-n", "--config", change)
     assert "unknown key 'widht' at models.nice (did you mean 'width'?)" in run.stderr
+
+
+@pytest.mark.parametrize("base", [[], ["smoke"]])
+def test_other_images_need_a_config_of_what_differs_alone(base: list[str]) -> None:
+    config: dict = {}
+    for name in ("config", *base, "fashion"):
+        update_config(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+    check_config(config, ROOT / "workflow/schemas/config.schema.yaml")
+    assert config["tier"] == "fashion"
+    assert config["data"]["images"] == FASHION["data"]["images"]
+    assert set(FASHION) == {"tier", "data"}
+
+
+def test_the_page_shows_the_config_of_other_images() -> None:
+    page = (ROOT / "docs/adding-a-dataset.md").read_text()
+    (block,) = re.findall(r"^`config/fashion.yaml`:\n\n```yaml\n(.*?)^```", page, re.M | re.S)
+    assert block == (ROOT / "config/fashion.yaml").read_text()
+
+
+@needs_clothes
+def test_the_md5s_are_those_of_debians_files() -> None:
+    found = {
+        path.stem: hashlib.md5(gzip.decompress(path.read_bytes())).hexdigest()
+        for path in CLOTHES.glob("*.gz")
+    }
+    assert found == FASHION["data"]["images"]["md5"]
+
+
+@needs_clothes
+def test_other_images_are_fetched_and_shown(tmp_path: Path) -> None:
+    folder = _copy(tmp_path)
+    page = (ROOT / "docs/adding-a-dataset.md").read_text()
+    (command,) = re.findall(r"^snakemake (.* -- .*)$", page, re.M)
+    run = _run(folder, "-m", "snakemake", *command.split())
+    assert run.returncode == 0, run.stderr[-5000:]
+    assert {path.name for path in (folder / "results").glob("*/")} >= {"data", "fashion"}
+    images, labels = load_mnist(folder / "results/data/fashion-mnist", "train")
+    assert images.shape == (60_000, 28, 28)
+    assert labels.bincount().tolist() == 10 * [6000]
+    shown = np.load(folder / "results/fashion/data/images.npz")["images"]
+    # Clothes fill far more of a picture than digits, of which 13% is ink.
+    assert shown.mean() > 0.2
+    assert (folder / "results/fashion/figures/figure_03_mnist.png").is_file()
