@@ -33,7 +33,7 @@ FLOWS, IMAGE_MODELS = (
     [model for model in config["models"] if MODELS[model].dataset == dataset]
     for dataset in ("moons", "images")
 )
-GANS = [model for model in IMAGE_MODELS if model != "vae"]
+GANS = [model for model in IMAGE_MODELS if "gan" in model]
 
 
 # Figure 10 has a row a kind of model, as in the paper: of a GAN the one that starts from the VAE.
