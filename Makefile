@@ -25,9 +25,10 @@ prepare: $(INSTALLED) ## Fetch all that comes from outside, for machines that ha
 test: $(INSTALLED) check ## Install what is missing and run every test
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-check: $(INSTALLED) ## Check style, format and the workflow's structure
+check: $(INSTALLED) ## Check style, format, types and the workflow's structure
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
 

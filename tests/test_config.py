@@ -106,8 +106,15 @@ MISTAKES = {
     ),
     "unknown model": (
         _set("models.diffusion", {}),
-        "unknown key 'diffusion' at models; the allowed keys are realnvp, otflow, vae,"
-        " dcgan_random, dcgan_vae, wgan_random, wgan_vae, classifier",
+        f"unknown key 'diffusion' at models; the allowed keys are {', '.join(MODELS)}",
+    ),
+    "minutes of an unknown model": (
+        _set("cluster.training_minutes.reelnvp", 10),
+        "unknown key 'reelnvp' at cluster.training_minutes (did you mean 'realnvp'?)",
+    ),
+    "no minutes for the other models": (
+        _delete("cluster.training_minutes.default"),
+        "key 'default' is missing at cluster.training_minutes",
     ),
     "no models": (_set("models", {}), "models must have at least 1 of them, not 0"),
     "missing key": (_delete("models.vae.width"), "key 'width' is missing at models.vae"),

@@ -1,6 +1,7 @@
 """The places that say which software is used agree with each other."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
+import dgmpipe
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -70,3 +73,46 @@ def test_the_conda_environments_install_the_project_with_its_pins() -> None:
 
 def test_the_conda_channels_are_the_same() -> None:
     assert ENVIRONMENTS[0]["channels"] == ENVIRONMENTS[1]["channels"]
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    version = PROJECT["project"]["version"]
+    assert citation["version"] == dgmpipe.__version__ == version
+    assert version in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_licence_and_authors_are_the_same_everywhere() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    project = PROJECT["project"]
+    assert project["license-files"] == ["LICENSE"]
+    assert (ROOT / "LICENSE").read_text().startswith(f"{project['license']} License")
+    assert citation["license"] == project["license"]
+    assert citation["authors"] == project["authors"]
+
+
+def test_hooks_are_checks_of_the_environment_and_need_no_network() -> None:
+    check = re.search(r"^check:.*?\n\n", (ROOT / "Makefile").read_text(), re.M | re.S).group()
+    (source,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert source["repo"] == "local"
+    for hook in source["hooks"]:
+        tool = hook["entry"].split()[0]
+        assert hook["language"] == "system"
+        assert tool in PROJECT["project"]["optional-dependencies"]["test"]
+        assert f"$(BIN)/{tool} " in check
+    assert "$(BIN)/mypy\n" in check
+
+
+def test_make_help_shows_every_target() -> None:
+    text = (ROOT / "Makefile").read_text()
+    targets = set(re.search(r"^\.PHONY: (.*)$", text, re.M).group(1).split())
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(re.findall(r"^  make (\w+) +\S", shown.stdout, re.M)) == targets
+
+
+def test_the_workflow_catalogue_gets_what_it_asks_for() -> None:
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert usage["software-stack-deployment"] == {"conda": True}
+    assert usage["report"] is True
+    for needed in ("workflow/Snakefile", "config/README.md", "README.md"):
+        assert (ROOT / needed).is_file()

@@ -45,13 +45,17 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
     error = best_match(validator.iter_errors(config))
     if error is not None:
         raise UserError(f"config: {_explain(error)}; see config/README.md")
-    for sentence in _contradictions(config["models"], config["evaluation"]):
+    for sentence in _contradictions(config):
         raise UserError(f"config: {sentence}; see config/README.md")
 
 
-def _contradictions(models: dict[str, Any], evaluation: dict[str, Any]) -> Iterator[str]:
+def _contradictions(config: dict[str, Any]) -> Iterator[str]:
     """Say what does not go together in blocks that are valid key by key."""
-    latent, quality = evaluation["latent"], evaluation["quality"]
+    models = config["models"]
+    latent, quality = config["evaluation"]["latent"], config["evaluation"]["quality"]
+    for name in config["cluster"]["training_minutes"]:
+        if name not in (known := ["default", *MODELS]):
+            yield _unknown_key(str(name), "cluster.training_minutes", known)
     if not latent["num_points"] <= latent["num_candidates"] <= latent["resolution"] ** 2:
         yield (
             "evaluation.latent.num_candidates must lie between num_points and resolution squared,"
@@ -104,11 +108,7 @@ def _explain(error: ValidationError) -> str:
         case "additionalProperties":
             known = list(error.schema["properties"])
             unknown = sorted(str(key) for key in value if key not in known)[0]
-            close = difflib.get_close_matches(unknown, known, n=1)
-            hint = f" (did you mean '{close[0]}'?)" if close else ""
-            return (
-                f"unknown key '{unknown}' at {where}{hint}; the allowed keys are {', '.join(known)}"
-            )
+            return _unknown_key(unknown, where, known)
         case "required":
             missing = next(key for key in allowed if key not in value)
             return f"key '{missing}' is missing at {where}"
@@ -136,6 +136,12 @@ def _explain(error: ValidationError) -> str:
             expected = error.schema.get("description", f"text that matches {allowed}")
             return f"{where} is {value!r} and should be {expected}"
     return f"{where}: {error.message}"
+
+
+def _unknown_key(unknown: str, where: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(unknown, known, n=1)
+    hint = f" (did you mean '{close[0]}'?)" if close else ""
+    return f"unknown key '{unknown}' at {where}{hint}; the allowed keys are {', '.join(known)}"
 
 
 def _number_hint(value: Any) -> str:

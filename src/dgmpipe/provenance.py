@@ -69,7 +69,7 @@ def _imports(path: Path) -> Iterable[Path]:
     return [file for name in names if (file := _module_path(name))]
 
 
-def _module_path(name: str) -> Path | None:
+def _module_path(name: str | Path) -> Path | None:
     """Return the file of a dotted module name of this package, or nothing for any other name."""
     first, *rest = str(name).split(".")
     if first != _PACKAGE.name:

@@ -118,7 +118,7 @@ def _bound(tier: Tier) -> tuple[str, bool]:
 def _latent_points(tier: Tier) -> tuple[str, bool]:
     samples = tier.arrays("vae/seed_0/latent")["samples"].reshape(-1, 2)
     edges = np.linspace(-1.5, 1.5, 16)
-    counts, _, _ = np.histogram2d(*samples.T, bins=[edges, edges])
+    counts, _, _ = np.histogram2d(samples[:, 0], samples[:, 1], bins=[edges, edges])
     shares = np.diff(ndtr(edges))
     ratio = counts / (len(samples) * np.outer(shares, shares))
     low, high = np.quantile(ratio, [0.1, 0.9])

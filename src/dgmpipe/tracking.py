@@ -238,7 +238,7 @@ def catch_up(results: Path) -> int:
 
 def _complete(record: Record) -> bool:
     """Copy a run that has ended, unless its copy was deleted; return whether it is complete."""
-    if record.status == "RUNNING":
+    if record.ended is None:
         return False
     copy = Copy(record)
     if copy.deleted:

@@ -34,7 +34,7 @@ FLOWS, IMAGE_MODELS = (
     [model for model in config["models"] if MODELS[model].dataset == dataset]
     for dataset in ("moons", "images")
 )
-GANS = [model for model in IMAGE_MODELS if model != "vae"]
+GANS = [model for model in IMAGE_MODELS if "gan" in model]
 
 
 # Figure 10 has a row a kind of model, as in the paper: of a GAN the one that starts from the VAE.
@@ -72,7 +72,8 @@ def growing(amount):
 
 
 def training_minutes(wildcards, attempt):
-    return attempt * config["cluster"]["training_minutes"][wildcards.model]
+    minutes = config["cluster"]["training_minutes"]
+    return attempt * minutes.get(wildcards.model, minutes["default"])
 
 
 @functools.cache

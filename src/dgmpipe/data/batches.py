@@ -107,7 +107,7 @@ class LabelledBatches(ImageBatches):
             )
         self._labels = labels
 
-    def __next__(self) -> tuple[Tensor, Tensor]:
+    def __next__(self) -> tuple[Tensor, Tensor]:  # type: ignore[override] # pairs here
         chosen = self._next_indices()
         return to_float(self._images[chosen]), self._labels[chosen]
 

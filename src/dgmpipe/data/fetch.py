@@ -4,7 +4,6 @@ import functools
 import gzip
 import hashlib
 import io
-import itertools
 import pickle
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pooch
@@ -190,7 +189,8 @@ class _Mirror:
         return _gunzip(compressed)
 
     def _download(self, name: str) -> bytes:
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             try:
                 return self._download_once(name)
             except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
@@ -198,6 +198,7 @@ class _Mirror:
                 if attempt == self._retries or isinstance(error, requests.Timeout):
                     raise
             time.sleep(0.5 * 2**attempt)
+            attempt += 1
 
     def _download_once(self, name: str) -> bytes:
         content = io.BytesIO()
@@ -252,7 +253,7 @@ class _ArrayUnpickler(pickle.Unpickler):
             ) from None
 
 
-def _idx_files(pickled: IO[bytes]) -> dict[str, bytes]:
+def _idx_files(pickled: io.BufferedIOBase) -> dict[str, bytes]:
     """Return the IDX files in a pickle of (training, validation, test) pairs of arrays.
 
     The images (N, 784) are floats in [0, 1), multiples of 1/256; training and validation make up

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def sample_moons(n: int, noise: float, generator: torch.Generator) -> Tensor:
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
     _check_noise(noise)
-    options = {"generator": generator, "device": generator.device}
+    options: dict[str, Any] = {"generator": generator, "device": generator.device}
     angle = math.pi * torch.rand(n, **options)
     outer = torch.stack([angle.cos(), angle.sin()], dim=1)
     inner = outer.new_tensor([1.0, 0.5]) - outer

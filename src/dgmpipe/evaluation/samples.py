@@ -29,7 +29,9 @@ def evaluated_images(model: str | Path | None, data: str | Path, n: int, seed: i
     """
     stream = random_stream(seed, "evaluated images")
     if model is not None:
-        return sample_images(load_model(model).generator, n, stream)
+        generator = load_model(model).get_submodule("generator")
+        assert isinstance(generator, Generator)
+        return sample_images(generator, n, stream)
     training, _ = load_mnist(data, "train")
     if n > len(training):
         raise UserError(

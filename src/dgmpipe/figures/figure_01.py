@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from dgmpipe.figures.style import (
     DATA,
@@ -14,6 +14,7 @@ from dgmpipe.figures.style import (
     LATENT,
     LATENT_MARKER,
     check_shapes,
+    draw_points,
     new_figure,
 )
 
@@ -96,7 +97,7 @@ def figure_01(flow_arrays: Mapping[str, ArrayLike]) -> Figure:
     return figure
 
 
-def _show(axes: Axes, x: NDArray, y: NDArray, log_density: NDArray) -> None:
+def _show(axes: Axes, x: np.ndarray, y: np.ndarray, log_density: np.ndarray) -> None:
     """Show a density in grey, without ticks."""
     density = np.exp(log_density)
     # Half as dark as could be, so that points stay visible on it.
@@ -104,5 +105,5 @@ def _show(axes: Axes, x: NDArray, y: NDArray, log_density: NDArray) -> None:
     axes.set(xticks=[], yticks=[], aspect="equal")
 
 
-def _dots(axes: Axes, points: NDArray, colour: str, marker: str, size: float = 6) -> None:
-    axes.scatter(*points.T, s=size, c=colour, marker=marker, alpha=0.8, linewidths=0, zorder=3)
+def _dots(axes: Axes, points: np.ndarray, colour: str, marker: str, size: float = 6) -> None:
+    draw_points(axes, points, s=size, c=colour, marker=marker, alpha=0.8, linewidths=0, zorder=3)

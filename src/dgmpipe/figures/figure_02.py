@@ -9,6 +9,7 @@ from dgmpipe.figures.style import (
     DATA_MARKER,
     arrow_panel,
     check_shapes,
+    draw_points,
     latent_panel,
     new_figure,
 )
@@ -35,7 +36,7 @@ def figure_02(latent: ArrayLike, samples: ArrayLike) -> Figure:
         left, middle, right = figure.subplots(1, 3, width_ratios=[1, 0.2, width / height])
         latent_panel(left, latent)
         arrow_panel(middle)
-        right.scatter(*samples.T, s=7, c=DATA, marker=DATA_MARKER, alpha=0.7, linewidths=0)
+        draw_points(right, samples, s=7, c=DATA, marker=DATA_MARKER, alpha=0.7, linewidths=0)
         right.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
         right.set(xlabel="$x_1$", ylabel="$x_2$", title="data space, two moons")
     return figure

@@ -1,6 +1,7 @@
 """Figure 7: the posterior of single images and its Gaussian approximation."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from dgmpipe.figures.style import (
     DATA,
@@ -26,8 +27,13 @@ DEPTH = 100  # nats below the row's maximum at which the colours end
 OUTLINE = 3  # nats below its own maximum at which a density is outlined: 95% of a Gaussian's mass
 SMALLEST_ZOOM = 0.3  # half the side of the smallest square that an inset shows
 
-EDGE = {"markersize": 4.5, "markeredgecolor": "white", "markeredgewidth": 0.6, "linestyle": "none"}
-MARKS = {
+EDGE: dict[str, Any] = {
+    "markersize": 4.5,
+    "markeredgecolor": "white",
+    "markeredgewidth": 0.6,
+    "linestyle": "none",
+}
+MARKS: dict[str, dict[str, Any]] = {
     "map": {"color": DATA, "marker": DATA_MARKER, **EDGE},
     "mean": {"color": LATENT, "marker": LATENT_MARKER, **EDGE},
 }
@@ -98,7 +104,7 @@ def figure_07(posterior: Mapping[str, ArrayLike]) -> Figure:
     return figure
 
 
-def draw_row(row: NDArray, arrays: Mapping[str, NDArray]) -> None:
+def draw_row(row: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
     """Draw the five panels and the colour bar of one image."""
     picture, exact, of_map, approximate, of_mean = row
     image_grid(picture, arrays["image"][None], 1, 1)
@@ -132,7 +138,9 @@ def draw_row(row: NDArray, arrays: Mapping[str, NDArray]) -> None:
     bar.figure.colorbar(shown, cax=bar, extend="min", label="log density (nats)")
 
 
-def draw_density(axes: Axes, log_density: NDArray, axis: NDArray, highest: float) -> AxesImage:
+def draw_density(
+    axes: Axes, log_density: np.ndarray, axis: np.ndarray, highest: float
+) -> AxesImage:
     """Show a log density (R, R) on the row's colour scale."""
     half = (axis[-1] - axis[0]) / (len(axis) - 1) / 2
     low, high = axis[0] - half, axis[-1] + half
@@ -150,13 +158,13 @@ def draw_density(axes: Axes, log_density: NDArray, axis: NDArray, highest: float
     return image
 
 
-def draw_marks(axes: Axes, arrays: Mapping[str, NDArray]) -> None:
+def draw_marks(axes: Axes, arrays: Mapping[str, np.ndarray]) -> None:
     """Mark the MAP by a blue square and the approximate mean by a red dot, edged in white."""
     for name, style in MARKS.items():
         axes.plot(*arrays[name], **style)
 
 
-def draw_zoom(axes: Axes, arrays: Mapping[str, NDArray], name: str, highest: float) -> None:
+def draw_zoom(axes: Axes, arrays: Mapping[str, np.ndarray], name: str, highest: float) -> None:
     """Add an inset with the square around both marks, in the corner farthest from them."""
     axis = arrays["axis"]
     centre = (arrays["map"] + arrays["mean"]) / 2
@@ -176,7 +184,7 @@ def draw_zoom(axes: Axes, arrays: Mapping[str, NDArray], name: str, highest: flo
     inset.spines[:].set(color="white")
     axes.set_xlabel(f"$z_1$ (inset: {2 * half:.1f} wide)")
     # Not indicate_inset_zoom, whose slanted lines differ by rounding from one run to the next.
-    line = {"color": "white", "linewidth": 0.6, "alpha": 0.8}
+    line: dict[str, Any] = {"color": "white", "linewidth": 0.6, "alpha": 0.8}
     axes.add_patch(Rectangle(centre - half, 2 * half, 2 * half, fill=False, **line))
     width = axes.get_xlim()[1] - axes.get_xlim()[0]
     for across in (corner * (1, -1), corner * (-1, 1)):

@@ -8,9 +8,16 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from dgmpipe.figures.style import LATENT, LATENT_MARKER, check_shapes, image_grid, new_figure
+from dgmpipe.figures.style import (
+    LATENT,
+    LATENT_MARKER,
+    check_shapes,
+    draw_points,
+    image_grid,
+    new_figure,
+)
 
 __all__ = ["figure_08"]
 
@@ -69,8 +76,8 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
         figure.colorbar(mesh, cax=counts.inset_axes((1.04, 0, 0.05, 1)), label="samples in a bin")
         counts.set_title("(b) samples from them")
         draw_histogram(chosen, histogram, edges)
-        chosen.scatter(
-            *points.T, s=14, c=LATENT, marker=LATENT_MARKER, edgecolors="white", linewidths=0.5
+        draw_points(
+            chosen, points, s=14, c=LATENT, marker=LATENT_MARKER, edgecolors="white", linewidths=0.5
         )
         chosen.set_title("(c) 64 points that the samples miss")
         for axes in (means, counts, chosen):
@@ -81,15 +88,14 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
     return figure
 
 
-def draw_means(axes: Axes, means: NDArray, labels: NDArray) -> None:
+def draw_means(axes: Axes, means: np.ndarray, labels: np.ndarray) -> None:
     """Draw a dot for each mean, and each digit's badge where it is both frequent and pure."""
     colours = np.array(CLASS_COLOURS)[labels]
-    axes.scatter(*means.T, s=2, c=colours, linewidths=0, rasterized=True)
+    draw_points(axes, means, s=2, c=colours, linewidths=0, rasterized=True)
     extent = list(zip(means.min(axis=0), means.max(axis=0), strict=True))
     edges = [np.linspace(*limits, 13) for limits in extent]
-    counts = np.stack(
-        [np.histogram2d(*means[labels == digit].T, bins=edges)[0] for digit in range(10)]
-    )
+    of_digits = (means[labels == digit] for digit in range(10))
+    counts = np.stack([np.histogram2d(m[:, 0], m[:, 1], bins=edges)[0] for m in of_digits])
     score = counts**2 / np.maximum(counts.sum(axis=0), 1)
     for digit in np.unique(labels):
         cell = np.unravel_index(score[digit].argmax(), score[digit].shape)
@@ -110,7 +116,7 @@ def draw_means(axes: Axes, means: NDArray, labels: NDArray) -> None:
         )
 
 
-def draw_histogram(axes: Axes, histogram: NDArray, edges: NDArray) -> QuadMesh:
+def draw_histogram(axes: Axes, histogram: np.ndarray, edges: np.ndarray) -> QuadMesh:
     """Show counts, and the circles that hold 50% and 95% of the prior N(0, I)."""
     mesh = axes.pcolormesh(edges, edges, histogram.T, rasterized=True)
     for mass in (0.5, 0.95):

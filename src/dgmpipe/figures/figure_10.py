@@ -32,7 +32,7 @@ def figure_10(interpolations: Mapping[str, ArrayLike]) -> Figure:
     if not interpolations:
         raise ValueError("interpolations must have at least one row")
     check_shapes(interpolations, **dict.fromkeys(interpolations, "K 28 28"))
-    number = len(next(iter(interpolations.values())))
+    number = len(np.asarray(next(iter(interpolations.values()))))
     with new_figure(7.4, 0.45 + 0.4 * len(interpolations)) as figure:
         rows = figure.subplots(len(interpolations), 1, squeeze=False).flat
         for axes, (title, images) in zip(rows, interpolations.items(), strict=True):

@@ -74,7 +74,7 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
         axes.set_yscale("log")
         axes.set(ylim=(ceiling / 3, None), xlabel="training step of the generator")
         axes.set(ylabel="energy distance from held-out images")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axes.margins(x=0.01)
         # Above the axes, where it cannot lie on a curve.

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from dgmpipe.figures.style import (
     DATA,
@@ -14,6 +14,7 @@ from dgmpipe.figures.style import (
     LATENT,
     LATENT_MARKER,
     check_shapes,
+    draw_points,
     new_figure,
 )
 
@@ -78,14 +79,14 @@ def figure_flow(flow_arrays: Mapping[str, ArrayLike], *, title: str) -> Figure:
     return figure
 
 
-def draw_batch(axes: Axes, arrays: Mapping[str, NDArray]) -> None:
+def draw_batch(axes: Axes, arrays: Mapping[str, np.ndarray]) -> None:
     """Draw one batch of the training data."""
-    axes.scatter(*arrays["batch"].T, s=7, c=DATA, marker=DATA_MARKER, alpha=0.7, linewidths=0)
+    draw_points(axes, arrays["batch"], s=7, c=DATA, marker=DATA_MARKER, alpha=0.7, linewidths=0)
     set_data_space(axes, arrays)
     axes.set_title("a batch of the training data")
 
 
-def draw_density(axes: Axes, arrays: Mapping[str, NDArray]) -> None:
+def draw_density(axes: Axes, arrays: Mapping[str, np.ndarray]) -> None:
     """Show the learned density, with generated samples and contours of the true density."""
     x, y = arrays["x_axis"], arrays["y_axis"]
     shown = axes.pcolormesh(
@@ -101,39 +102,39 @@ def draw_density(axes: Axes, arrays: Mapping[str, NDArray]) -> None:
         linewidths=0.8,
         linestyles="solid",
     )
-    axes.scatter(*arrays["samples"].T, s=5, c=DATA, marker=DATA_MARKER, alpha=0.7, linewidths=0)
+    draw_points(axes, arrays["samples"], s=5, c=DATA, marker=DATA_MARKER, alpha=0.7, linewidths=0)
     set_data_space(axes, arrays)
     axes.set_title("learned density, samples; true density (lines)")
     axes.figure.colorbar(shown, ax=axes, label=r"$p_\theta(\mathbf{x})$", shrink=0.7)
 
 
-def draw_hidden_states(axes: Axes, states: NDArray) -> None:
+def draw_hidden_states(axes: Axes, states: np.ndarray) -> None:
     """Draw the way of each latent point through the layers, from red to blue."""
     colours = LATENT_TO_DATA(np.linspace(0, 1, len(states)))
     for path in states.swapaxes(0, 1):
         axes.plot(*path.T, color="0.7", linewidth=0.8, zorder=1)
-        axes.scatter(*path[1:-1].T, s=6, c=colours[1:-1], linewidths=0)
-    axes.scatter(*states[0].T, s=22, c=LATENT, marker=LATENT_MARKER, label="$\\mathbf{z}$")
-    axes.scatter(*states[-1].T, s=22, c=DATA, marker=DATA_MARKER, label=r"$g_\theta(\mathbf{z})$")
+        draw_points(axes, path[1:-1], s=6, c=colours[1:-1], linewidths=0)
+    draw_points(axes, states[0], s=22, c=LATENT, marker=LATENT_MARKER, label="$\\mathbf{z}$")
+    draw_points(axes, states[-1], s=22, c=DATA, marker=DATA_MARKER, label=r"$g_\theta(\mathbf{z})$")
     axes.set(aspect="equal", xlabel="$y_1$", ylabel="$y_2$", title="hidden states of the generator")
     axes.set_adjustable("datalim")
     axes.legend()
 
 
-def draw_latent(axes: Axes, latent: NDArray) -> None:
+def draw_latent(axes: Axes, latent: np.ndarray) -> None:
     """Show the histogram of the latent points, and the first few of them."""
     limits = (-LATENT_LIMIT, LATENT_LIMIT)
     outside = int((np.abs(latent) > LATENT_LIMIT).any(axis=1).sum())
     *_, shown = axes.hist2d(
-        *latent.T, bins=BINS, range=(limits, limits), cmap="Greys", rasterized=True
+        latent[:, 0], latent[:, 1], bins=BINS, range=(limits, limits), cmap="Greys", rasterized=True
     )
-    axes.scatter(*latent[:NUM_SHOWN].T, s=9, c=LATENT, marker=LATENT_MARKER, linewidths=0)
+    draw_points(axes, latent[:NUM_SHOWN], s=9, c=LATENT, marker=LATENT_MARKER, linewidths=0)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="$z_1$", ylabel="$z_2$")
     axes.set_title(f"{len(latent):,} data points in the latent space\n({outside:,} outside)")
     axes.figure.colorbar(shown, ax=axes, label="points in a bin", shrink=0.9)
 
 
-def set_data_space(axes: Axes, arrays: Mapping[str, NDArray]) -> None:
+def set_data_space(axes: Axes, arrays: Mapping[str, np.ndarray]) -> None:
     """Give the axes the ranges of the density's grid."""
     x, y = arrays["x_axis"], arrays["y_axis"]
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")

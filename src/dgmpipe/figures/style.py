@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "LATENT_MARKER",
     "arrow_panel",
     "check_shapes",
+    "draw_points",
     "image_grid",
     "latent_panel",
     "new_figure",
@@ -38,7 +40,7 @@ GRID_GAP = 2  # pixels between the images of a grid
 GAP_INTENSITY = 0.25
 
 # Starting from the defaults makes a figure independent of its user's matplotlibrc.
-STYLE = ["default", Path(__file__).with_name("dgmpipe.mplstyle")]
+STYLE: list[str | Path] = ["default", Path(__file__).with_name("dgmpipe.mplstyle")]
 
 
 @contextmanager
@@ -123,10 +125,15 @@ def image_grid(axes: Axes, images: ArrayLike, rows: int, columns: int) -> AxesIm
     return axes.imshow(picture, cmap="gray_r", vmin=0, vmax=1)
 
 
+def draw_points(axes: Axes, points: np.ndarray, **options: Any) -> None:
+    """Draw points, shape (n, 2), as markers with the options of `Axes.scatter`."""
+    axes.scatter(points[:, 0], points[:, 1], **options)
+
+
 def latent_panel(axes: Axes, latent: ArrayLike) -> None:
     """Draw latent points, shape (n, 2), as red dots in the square that holds N(0, I)."""
     points = np.asarray(latent)
-    axes.scatter(*points.T, s=7, c=LATENT, marker=LATENT_MARKER, alpha=0.7, linewidths=0)
+    draw_points(axes, points, s=7, c=LATENT, marker=LATENT_MARKER, alpha=0.7, linewidths=0)
     limit = max(3.5, 1.05 * np.abs(points).max())
     axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
     axes.set(xticks=[-2, 0, 2], yticks=[-2, 0, 2])

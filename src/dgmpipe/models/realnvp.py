@@ -66,6 +66,7 @@ class RealNVP(Flow):
         require_batch(x, (DIM,), "points", self)
         y, exponents = x, []
         for layer in reversed(self.layers):
+            assert isinstance(layer, Coupling)
             y, s = layer.inverse(y)
             exponents.append(s)
         return y, -torch.stack(exponents).sum(dim=(0, 2))
@@ -94,6 +95,9 @@ class Coupling(nn.Module):
         kept: Which coordinate stays as it is, 0 or 1.
         width: Neurons in each of the two hidden layers of a network.
     """
+
+    kept: Tensor
+    transformed: Tensor
 
     def __init__(self, kept: int, width: int) -> None:
         super().__init__()

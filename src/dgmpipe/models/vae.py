@@ -137,6 +137,8 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 class VAETask(Task):
     """Training of the VAE: Adam on −ELBO, one sample per image, eqs. (23) and (26)."""
 
+    model: VAE
+
     @staticmethod
     def build(config: Mapping[str, Any]) -> VAE:
         size = {"latent_dim": config["latent_dim"], "width": config["width"]}

@@ -63,7 +63,8 @@ def train_model(
         torch.manual_seed(stream_seed(seed, "initial weights"))
         network = task_type.build(config)
     if generator_from is not None:
-        network.generator.load_state_dict(load_model(generator_from).generator.state_dict())
+        start = load_model(generator_from).get_submodule("generator")
+        network.get_submodule("generator").load_state_dict(start.state_dict())
     task = task_type(network.to(device), config)
     batches, held_out = _data(MODELS[model].dataset, config, seed, device, images, moons_noise)
     kept = Checkpoints(checkpoints)

@@ -1,0 +1,194 @@
+"""The worked examples of docs/ work, applied to a copy of the repository as they are printed."""
+
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from snakemake.utils import update_config
+
+from dgmpipe.config import check_config
+from dgmpipe.data import load_mnist
+from dgmpipe.errors import UserError
+
+ROOT = Path(__file__).parent.parent
+DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")])
+FASHION = yaml.safe_load((ROOT / "config/fashion.yaml").read_text())
+CLOTHES = Path(FASHION["data"]["images"]["folder"])
+needs_clothes = pytest.mark.skipif(
+    not CLOTHES.is_dir(), reason=f"there is no {CLOTHES}: apt install dataset-fashion-mnist"
+)
+
+
+def _copy(folder: Path) -> Path:
+    """Copy what the workflow and its library consist of, without any results."""
+    for part in ("config", "workflow", "scripts", "src", "tests/data"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def _run(folder: Path, *command: str) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"},
+    )
+
+
+def _apply(page: str, folder: Path) -> None:
+    """Do to a copy what the blocks after a line with a path say: a new file, or lines added."""
+    blocks = re.findall(r"^`([\w/.]+)`:\n\n```(\w+)\n(.*?)^```", page, re.M | re.S)
+    for name, kind, text in blocks:
+        path = folder / name
+        if kind == "diff":
+            lines = text.splitlines(keepends=True)
+            old = "\n" + "".join(line[1:] for line in lines if line[0] == " ")
+            new = "\n" + "".join(line[1:] for line in lines)
+            content = path.read_text()
+            assert content.count(old) == 1, f"the place in {name} is not what the page shows"
+            path.write_text(content.replace(old, new))
+        else:
+            assert not path.exists()
+            path.write_text(text)
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    for link in re.findall(r"\]\(([^)#]+)", text):
+        if not link.startswith("http"):
+            assert (page.parent / link).exists(), link
+
+
+@pytest.fixture(scope="module")
+def with_nice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy with the model of docs/adding-a-model.md alone, in which its command has run."""
+    folder = _copy(tmp_path_factory.mktemp("nice"))
+    page = (ROOT / "docs/adding-a-model.md").read_text()
+    _apply(page, folder)
+    for path in (folder / "config/config.yaml", folder / "config/smoke.yaml"):
+        config = yaml.safe_load(path.read_text())
+        assert list(config["models"])[:3] == ["realnvp", "otflow", "nice"]
+        config["models"] = {"nice": config["models"]["nice"]}
+        path.write_text(yaml.safe_dump(config))
+    (command,) = re.findall(r"^snakemake (.*)$", page, re.M)
+    run = _run(folder, "-m", "snakemake", *command.split())
+    assert run.returncode == 0, run.stderr[-5000:]
+    return folder
+
+
+def test_the_example_of_a_model_is_trained_and_measured(with_nice: Path) -> None:
+    results = with_nice / "results/smoke"
+    table = pd.read_csv(results / "tables/flows.csv").set_index("model")
+    assert list(table.index) == ["nice"]
+    # 6 networks of 1, 128, 128 and 1 neurons, and 2 scales.
+    assert table.loc["nice", "parameters"] == 6 * (256 + 128 * 129 + 129) + 2
+    assert table.loc["nice", "kl"] > 0
+    assert table.loc["nice", "inverse_error"] < 1e-5
+    history = pd.read_csv(results / "models/nice/seed_0/history.csv")
+    assert history["held_out_nll"].iloc[-1] < history["held_out_nll"].iloc[0] - 0.3
+
+
+def test_the_example_of_a_model_passes_its_own_test_and_the_projects_style(
+    with_nice: Path,
+) -> None:
+    run = _run(with_nice, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_nice.py")
+    assert "3 passed" in run.stdout, run.stdout
+    files = ["src/dgmpipe/models/nice.py", "tests/test_nice.py"]
+    for command in (["check"], ["format", "--check"]):
+        options = ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
+        run = _run(with_nice, "-m", "ruff", *command, *options, *files)
+        assert run.returncode == 0, run.stdout
+
+
+def test_the_figure_of_the_example_can_be_drawn(with_nice: Path) -> None:
+    page = (ROOT / "docs/adding-a-model.md").read_text()
+    (snippet,) = re.findall(r"```python\n(import numpy.*?)^```", page, re.M | re.S)
+    assert _run(with_nice, "-c", snippet).returncode == 0
+    assert (with_nice / "nice.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_typo_in_the_block_of_the_example_gets_a_sentence(with_nice: Path) -> None:
+    config = yaml.safe_load((with_nice / "config/smoke.yaml").read_text())
+    config["models"]["nice"]["widht"] = 8
+    with pytest.raises(UserError, match=r"'widht' at models.nice \(did you mean 'width'\?\)"):
+        check_config(config, with_nice / "workflow/schemas/config.schema.yaml")
+
+
+def test_a_second_vae_is_compared_and_is_no_gan(tmp_path: Path) -> None:
+    """What the last section of the page says of models of images, as a dry run."""
+    folder = _copy(tmp_path)
+    catalogue = folder / "src/dgmpipe/models/catalog.py"
+    line = '    "vae": Entry("dgmpipe.models.vae", "VAETask", "images", "VAE"),\n'
+    text = catalogue.read_text()
+    assert text.count(line) == 1
+    catalogue.write_text(text.replace(line, line + line.replace('"vae"', '"wide_vae"')))
+    schema, config = folder / "workflow/schemas/config.schema.yaml", folder / "config/config.yaml"
+    rules, values = (yaml.safe_load(path.read_text()) for path in (schema, config))
+    known = rules["properties"]["models"]["properties"]
+    known["wide_vae"] = known["vae"]
+    block = values["models"]["vae"]
+    values["models"] = {"vae": block, "wide_vae": block | {"width": 64}}
+    schema.write_text(yaml.safe_dump(rules))
+    config.write_text(yaml.safe_dump(values))
+    run = _run(folder, "-m", "snakemake", "-n", "--cores", "1", "all")
+    assert run.returncode == 0, run.stdout + run.stderr
+    planned = dict(re.findall(r"^(\w+) +(\d+)$", run.stdout + run.stderr, re.M))
+    assert (planned["train"], planned["energy_test"], planned["generate_images"]) == ("2", "3", "2")
+    assert "figure_09" in planned
+    assert "figure_11" not in planned
+
+
+@pytest.mark.parametrize("base", [[], ["smoke"]])
+def test_other_images_need_a_config_of_what_differs_alone(base: list[str]) -> None:
+    config: dict = {}
+    for name in ("config", *base, "fashion"):
+        update_config(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+    check_config(config, ROOT / "workflow/schemas/config.schema.yaml")
+    assert config["tier"] == "fashion"
+    assert config["data"]["images"] == FASHION["data"]["images"]
+    assert set(FASHION) == {"tier", "data"}
+
+
+def test_the_page_shows_the_config_of_other_images() -> None:
+    page = (ROOT / "docs/adding-a-dataset.md").read_text()
+    (block,) = re.findall(r"^`config/fashion.yaml`:\n\n```yaml\n(.*?)^```", page, re.M | re.S)
+    assert block == (ROOT / "config/fashion.yaml").read_text()
+
+
+@needs_clothes
+def test_the_md5s_are_those_of_debians_files() -> None:
+    found = {
+        path.stem: hashlib.md5(gzip.decompress(path.read_bytes())).hexdigest()
+        for path in CLOTHES.glob("*.gz")
+    }
+    assert found == FASHION["data"]["images"]["md5"]
+
+
+@needs_clothes
+def test_other_images_are_fetched_and_shown(tmp_path: Path) -> None:
+    folder = _copy(tmp_path)
+    page = (ROOT / "docs/adding-a-dataset.md").read_text()
+    (command,) = re.findall(r"^snakemake (.* -- .*)$", page, re.M)
+    run = _run(folder, "-m", "snakemake", *command.split())
+    assert run.returncode == 0, run.stderr[-5000:]
+    assert {path.name for path in (folder / "results").glob("*/")} >= {"data", "fashion"}
+    images, labels = load_mnist(folder / "results/data/fashion-mnist", "train")
+    assert images.shape == (60_000, 28, 28)
+    assert labels.bincount().tolist() == 10 * [6000]
+    shown = np.load(folder / "results/fashion/data/images.npz")["images"]
+    # Clothes fill far more of a picture than digits, of which 13% is ink.
+    assert shown.mean() > 0.2
+    assert (folder / "results/fashion/figures/figure_03_mnist.png").is_file()

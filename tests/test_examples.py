@@ -1,0 +1,181 @@
+"""The examples: each runs by its command and prints what the library computes."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dgmpipe.data import MoonsDensity, load_mnist
+from dgmpipe.data.batches import to_float
+from dgmpipe.data.fetch import MNIST_FILES
+from dgmpipe.data.idx import idx_bytes
+from dgmpipe.evaluation import energy_test, posterior_grid
+from dgmpipe.evaluation.samples import sample_images
+from dgmpipe.files import write_json
+from dgmpipe.models import load_model
+from dgmpipe.models.flow import negative_log_likelihood
+from dgmpipe.models.registry import task_class
+from dgmpipe.models.storage import save_weights
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+MODELS = {
+    "realnvp": {"num_layers": 2, "width": 8},
+    "vae": {"latent_dim": 2, "width": 4},
+}
+
+
+def _run(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, ROOT / f"examples/{name}.py", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files that the examples read by default, each as small as can be."""
+    folder = tmp_path_factory.mktemp("examples")
+    models = folder / "results/laptop/models"
+    for name, config in MODELS.items():
+        torch.manual_seed(0)
+        target = models / name / "seed_0"
+        save_weights(task_class(name).build(config), target / "model.safetensors")
+        write_json({"model": name, "hyperparameters": config}, target / "summary.json")
+    (models / "wgan_vae").symlink_to("vae")
+    random = np.random.default_rng(0)
+    for name in ("vae", "wgan_vae"):
+        target = folder / f"results/laptop/evaluation/{name}/seed_0/samples.npz"
+        target.parent.mkdir(parents=True)
+        np.savez(target, samples=random.random((20, 28, 28)), interpolation=np.zeros(1))
+    data = folder / "results/data/mnist"
+    data.mkdir(parents=True)
+    for file in MNIST_FILES:
+        shape = (40, 28, 28) if "images" in file else (40,)
+        (data / file).write_bytes(idx_bytes(random.integers(0, 10, shape, dtype=np.uint8)))
+    moons = folder / "results/laptop/data/moons.npz"
+    moons.parent.mkdir(parents=True)
+    np.savez(moons, latent=np.zeros((9, 2)), samples=random.normal(3, 2, (200, 2)))
+    return folder
+
+
+def _sample_generator(folder: Path) -> str:
+    generator = load_model(folder / "results/laptop/models/wgan_vae/seed_0").generator
+    images = sample_images(generator, 25, torch.Generator().manual_seed(0))
+    return f"25 images of 28x28, mean intensity {images.mean():.3f}"
+
+
+def _likelihood(folder: Path) -> str:
+    x = torch.tensor([[0.0, 1.0]])
+    learned = load_model(folder / "results/laptop/models/realnvp/seed_0").log_prob(x).item()
+    truth = MoonsDensity(0.05).log_prob(x).item()
+    return f"log p(0, 1): flow {learned:.4f}, truth {truth:.4f}"
+
+
+def _energy_test(folder: Path) -> str:
+    samples = [
+        np.load(folder / f"results/laptop/evaluation/{name}/seed_0/samples.npz")["samples"]
+        for name in ("vae", "wgan_vae")
+    ]
+    test = energy_test(*samples)
+    distance = f"{test.energy_distance:.4f} ± {test.standard_error:.4f}"
+    return f"energy distance {distance}, p-value {test.pvalue:.3g}"
+
+
+def _posterior(folder: Path) -> str:
+    images, labels = load_mnist(folder / "results/data/mnist", "t10k")
+    vae = load_model(folder / "results/laptop/models/vae/seed_0")
+    grid = posterior_grid(vae, to_float(images)[33, 0], resolution=60)
+    evidence, mode = f"log p(x) = {grid.log_evidence:.2f} nats", "({:.2f}, {:.2f})"
+    return f"image 33, label {labels[33]}: {evidence}, MAP at {mode.format(*grid.map.tolist())}"
+
+
+def _train_flow(folder: Path) -> str:
+    flow = load_model(folder / "results/examples/flow")
+    points = torch.from_numpy(np.load(folder / "results/laptop/data/moons.npz")["samples"]).float()
+    after = negative_log_likelihood(flow, points[9::10]).item()
+    return f"-> {after:.3f} nats"
+
+
+# What would take seconds is made smaller.
+ARGUMENTS = {"posterior": ["--resolution", "60"], "train_flow": ["--steps", "40"]}
+EXPECTED = {
+    "sample_generator": _sample_generator,
+    "likelihood": _likelihood,
+    "energy_test": _energy_test,
+    "posterior": _posterior,
+    "train_flow": _train_flow,
+}
+
+
+def test_every_example_is_tested_here_and_named_in_the_readme() -> None:
+    assert {path.stem for path in EXAMPLES} == set(EXPECTED)
+    text = (ROOT / "README.md").read_text()
+    assert set(re.findall(r"examples/(\w+)\.py", text)) == set(EXPECTED)
+    for path in EXAMPLES:
+        assert f"\n    python examples/{path.name} results/laptop/" in path.read_text()
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_example_prints_what_the_library_computes(folder: Path, name: str) -> None:
+    run = _run(folder, name, *ARGUMENTS.get(name, []))
+    assert run.returncode == 0, run.stderr
+    assert not run.stderr
+    assert len(run.stdout.splitlines()) == 1
+    assert EXPECTED[name](folder) in run.stdout
+
+
+def _call(monkeypatch: pytest.MonkeyPatch, folder: Path, name: str, *arguments: str) -> None:
+    """Run an example in this process, which takes no seconds of imports."""
+    path = str(ROOT / f"examples/{name}.py")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [path, *arguments])
+    runpy.run_path(path, run_name="__main__")
+
+
+def test_the_picture_has_the_images(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import matplotlib.image
+
+    _call(monkeypatch, folder, "sample_generator", "--rows", "2", "--picture", "two.png")
+    assert capsys.readouterr().out.startswith("4 images")
+    shown = 1 - matplotlib.image.imread(folder / "two.png")[..., 0]
+    generator = load_model(folder / "results/laptop/models/wgan_vae/seed_0").generator
+    images = sample_images(generator, 4, torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(shown[28:, :28], images[2], atol=0.01)
+
+
+def test_a_trained_flow_is_better_than_before_and_can_be_loaded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _call(monkeypatch, folder, "train_flow", "--steps", "40", "--folder", "trained")
+    printed = capsys.readouterr().out
+    before, after = map(float, re.search(r"likelihood (\S+) -> (\S+) nats", printed).groups())
+    assert after < before - 0.5
+    _call(monkeypatch, folder, "likelihood", "trained")
+    assert "log p(0, 1)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_empty_folder_gets_one_sentence(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        _call(monkeypatch, tmp_path, name)
+    assert capsys.readouterr().out == ""
+    # What sys.exit is given goes to standard error, and the status is 1.
+    assert re.fullmatch(
+        r"error: .*(results/\S+ (is missing|does not exist);|No such file.*results/).*",
+        end.value.code,
+    )
