@@ -1,6 +1,5 @@
 """Where the paper or its published code goes wrong, what is right, and what that is in numbers."""
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -101,13 +100,6 @@ def _noise_floor(tier: Tier) -> str:
     return f"of real images {mean:.1f}, where the unbiased distance is {floor:.4f} on average"
 
 
-def _both_log_determinants(_: Tier) -> str:
-    return (
-        "each of 6 layers adds up to 1: the density integrates to as much as"
-        f" e⁶ = {math.exp(6):.0f}, and the published J_ML = -5.65 lies below the entropy, 0.289"
-    )
-
-
 DEVIATIONS = [
     Deviation(
         "after (8)",
@@ -145,7 +137,8 @@ DEVIATIONS = [
         "code",
         "Real NVP's log-determinant has the scaling of both coordinates",
         "of the one that a layer transforms",
-        _both_log_determinants,
+        "each of 6 layers adds up to 1, so that the density integrates to as much as e⁶ = 403; the"
+        " published J_ML = -5.65 lies below the entropy, 0.289",
     ),
     Deviation(
         "code",

@@ -53,10 +53,12 @@ class Tier:
         vae = load_model(self._results / "models/vae/seed_0")
         assert isinstance(vae, VAE)
         images, _ = load_mnist(self._images, "t10k")
-        log_evidence = torch.tensor(evidence["log_evidence"].to_numpy())
-        return vae, to_float(torch.as_tensor(images[evidence["index"].to_numpy()])), log_evidence
+        index, log_evidence = (
+            torch.tensor(evidence[name].tolist()) for name in ("index", "log_evidence")
+        )
+        return vae, to_float(images[index]), log_evidence
 
     def training_images(self, count: int) -> Tensor:
         """Return the first training images, (count, 1, 28, 28), as often as there are too few."""
         images, _ = load_mnist(self._images, "train")
-        return to_float(torch.as_tensor(images[np.arange(count) % len(images)]))
+        return to_float(images[torch.arange(count) % len(images)])
