@@ -232,7 +232,7 @@ def test_a_training_is_a_nested_run_with_all_that_tells_it_apart(tier: str) -> N
         **git_state(),
     }
     assert child.data.tags.items() >= expected.items()
-    assert "vae" in child.data.tags["mlflow.note.content"]
+    assert "an upper bound of -log p(x)" in child.data.tags["mlflow.note.content"]
 
 
 @pytest.mark.parametrize(

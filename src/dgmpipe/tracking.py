@@ -25,6 +25,26 @@ from dgmpipe.records import Record, process_name
 __all__ = ["RunLogger", "catch_up", "datasets", "finish_invocation", "start_invocation"]
 
 
+_FLOW = (
+    "`held_out_nll`, eq. (8), in nats, cannot come below the entropy of the moons, and falls to it"
+)
+_GAN = "Look at `energy_distance` to held-out images, beside that of the other three GANs"
+# What a run answers, in the paper's terms, and where to look.
+_QUESTIONS = {
+    "realnvp": f"How near to the moons comes a finite flow (Section 3.2)? {_FLOW}.",
+    "otflow": f"How near comes a flow that pays for transport (Section 3.3, eq. (19))? {_FLOW}.",
+    "vae": (
+        "How well does a generator with a Gaussian posterior explain images it has not seen"
+        " (Section 4)? `held_out_negative_elbo`, eq. (22), is an upper bound of -log p(x) in nats."
+    ),
+    "dcgan_random": f"What does a classifier teach a new generator (Section 5.1)? {_GAN}.",
+    "dcgan_vae": f"And one that comes from the VAE? {_GAN}.",
+    "wgan_random": f"Is a transport cost a better teacher (Section 5.2)? {_GAN}.",
+    "wgan_vae": f"And for a generator that comes from the VAE? {_GAN}.",
+    "classifier": "How sure is the judge of the generators' digits? Look at `held_out_accuracy`.",
+}
+
+
 def _warn(error: BaseException, outer: BaseException | None = None) -> None:
     advice = "the work goes on without it, and `make track` logs later what is missing"
     print(f"warning: {failure(error, outer)}; {advice}", file=sys.stderr, flush=True)
@@ -85,7 +105,8 @@ class RunLogger:
         self._path = self._invocation.parent / "runs" / f"{model}_seed_{seed}.json"
         self._record = Record(
             name=f"{model} seed {seed}",
-            note=f"Training of `{model}` with seed {seed} on the tier `{tier}`.",
+            note=f"Training of `{model}` with seed {seed} on the tier `{tier}`. "
+            + _QUESTIONS.get(model, ""),
             tier=tier,
             tags={
                 "model": model,
@@ -179,7 +200,12 @@ def start_invocation(
     before = Record.read(invocation)
     record = Record(
         name=f"pipeline {tier}",
-        note=f"One invocation of the pipeline on the tier `{tier}`; its figures are its artifacts.",
+        note=(
+            f"One invocation of the pipeline on the tier `{tier}`: how well do the models make"
+            " the paper's figures again? Figures and tables are its artifacts, the trainings the"
+            " runs below it. To compare the four GANs, select their runs and look at the chart of"
+            " `energy_distance`."
+        ),
         tier=tier,
         tags={
             "dgmpipe.key": "pipeline",
