@@ -22,6 +22,7 @@ from playwright.sync_api import Browser
 from dgmpipe.models import VAE, OTFlow, RealNVP, load_model
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.models.gan import GAN
+from dgmpipe.report import pm
 
 ROOT = Path(__file__).parent.parent
 FIGURES = {
@@ -223,16 +224,16 @@ def test_the_report_shows_every_figure_and_table(
     assert page.locator(".prose img").count() == len(FIGURES)
     pictures = "images => images.every(i => i.naturalWidth > 300 && i.clientWidth > 200)"
     assert page.locator(".prose img").evaluate_all(pictures)
-    tables = page.locator(".prose .table").all_inner_texts()
+    tables = page.locator(".prose .numbers").all_inner_texts()
     assert len(tables) == len(list(results.glob("tables/*.csv")))
     flows = pd.read_csv(results / "tables/flows.csv")
     assert any(f"{flows['kl'][0]:.4g}" in text for text in tables)
     text = page.locator(".prose").inner_text()
-    assert f"{flows['nll'][0]:.2f}" in text, "captions state numbers"
+    assert pm(flows["nll"][0], flows["nll_standard_error"][0]) in text, "captions state numbers"
     assert "{{" not in text
     assert "System Message" not in text
     inside = "blocks => blocks.every(b => b.getBoundingClientRect().right <= innerWidth)"
-    assert page.locator(".prose p, .prose img, .prose div.table").evaluate_all(inside)
+    assert page.locator(".prose p, .prose img, .prose .numbers").evaluate_all(inside)
     page.close()
 
 

@@ -96,13 +96,16 @@ def _picture(path: Path, caption: str) -> str:
         alternative = html.escape(" ".join(caption.split())[:150], quote=True)
         return f'<img src="data:image/png;base64,{data}" alt="{alternative}"/>'
     table = pd.read_csv(path)
-    if len(table.columns) > _MANY_COLUMNS:
+    index = len(table.columns) > _MANY_COLUMNS
+    if index:
         keys = [name for name in ("model", "seed") if name in table and table[name].nunique() > 1]
         table = table.set_index(keys or list(table.columns[:1])).T
-        shown = table.to_html(float_format="{:.4g}".format, na_rep="", border=0)
-    else:
-        shown = table.to_html(float_format="{:.4g}".format, na_rep="", border=0, index=False)
-    return f'<div class="table">{shown}</div>'
+    shown = table.to_html(float_format=_number, na_rep="", border=0, index=index)
+    return f'<div class="numbers">{shown}</div>'
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
 
 
 def _raw_html(text: str) -> str:
