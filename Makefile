@@ -23,7 +23,7 @@ prepare: $(INSTALLED) ## Fetch all that comes from outside, for machines that ha
 	$(BIN)/snakemake --cores 1 fetch_images
 
 test: $(INSTALLED) check ## Install what is missing and run every test
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(INSTALLED) ## Check style, format, types and the workflow's structure
 	$(BIN)/ruff check .
