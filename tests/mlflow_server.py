@@ -1,4 +1,4 @@
-"""MLflow's server with PostgreSQL as its store, as docs/cluster.md starts it, on the loopback."""
+"""MLflow's server as docs/cluster.md starts it, with PostgreSQL or SQLite, on the loopback."""
 
 import contextlib
 import os
@@ -33,13 +33,15 @@ def why_no_server() -> str | None:
 
 
 @contextlib.contextmanager
-def mlflow_server() -> Iterator[str]:
+def mlflow_server(*, postgresql: bool) -> Iterator[str]:
     """Run a server within the block, on a fresh database, and give its address."""
     with contextlib.ExitStack() as stack:
         # pytest's folders are not open to the user that PostgreSQL insists on in place of root.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dgmpipe-server-")))
         passwords = folder / "pgpass"
-        database = _postgresql(stack, folder, passwords)
+        database = f"sqlite:///{folder}/mlflow.db"
+        if postgresql:
+            database = _postgresql(stack, folder, passwords)
         port, installed = free_port(), folder / "installed"
         installed.touch()
         command = [

@@ -115,9 +115,10 @@ def _statuses(tier: str) -> list[str]:
 
 
 def _points(run: Run) -> dict[str, list[tuple[int, float]]]:
-    """Every point of every metric, also one that is there twice."""
+    """Every point of every metric but the machine's, also one that is there twice."""
     client = MlflowClient(tracking_uri())
-    histories = {k: client.get_metric_history(run.info.run_id, k) for k in run.data.metrics}
+    names = [name for name in run.data.metrics if not name.startswith("system/")]
+    histories = {name: client.get_metric_history(run.info.run_id, name) for name in names}
     return {name: [(m.step, m.value) for m in history] for name, history in histories.items()}
 
 

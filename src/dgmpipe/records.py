@@ -16,7 +16,7 @@ import psutil
 
 from dgmpipe.files import write_json
 
-__all__ = ["Record", "is_gone", "process_name"]
+__all__ = ["Record", "is_gone", "now", "process_name"]
 
 # How far two readings of the time at which a process began may lie apart, in seconds.
 _CLOCK_STEP = 10
@@ -51,6 +51,11 @@ def is_gone(name: str) -> bool:
         return True
 
 
+def now() -> int:
+    """Return the time in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
 @dataclasses.dataclass
 class Record:
     """One training, or one invocation of the workflow, which is the parent of its trainings.
@@ -68,6 +73,8 @@ class Record:
         id: Names the run wherever there is a copy of it.
         started: When, in milliseconds since 1970; likewise `ended`.
         status: RUNNING, FINISHED, FAILED or KILLED.
+        samples: What a training used of its machine, at some steps, and when: `step`, `time` in
+            milliseconds since 1970, and a metric of MLflow's a quantity.
         files: Results by the folder that they are copied to, "" being the top.
         warned: Whether the user knows that the copy failed.
     """
@@ -84,9 +91,10 @@ class Record:
     user: str = dataclasses.field(default_factory=lambda: os.environ.get("USER", "unknown"))
     folder: str = dataclasses.field(default_factory=os.getcwd)
     id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
-    started: int = dataclasses.field(default_factory=lambda: time.time_ns() // 1_000_000)
+    started: int = dataclasses.field(default_factory=now)
     ended: int | None = None
     status: str = "RUNNING"
+    samples: list[dict[str, float]] = dataclasses.field(default_factory=list)
     files: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     warned: bool = False
 
@@ -120,4 +128,9 @@ class Record:
 
     def end(self, status: str) -> None:
         """Note how the run ended, now."""
-        self.status, self.ended = status, time.time_ns() // 1_000_000
+        self.status, self.ended = status, now()
+
+    def file(self, name: str) -> Path | None:
+        """Return a file among those that are copied to the top, if it is there."""
+        paths = map(Path, self.files.get("", []))
+        return next((path for path in paths if path.name == name and path.is_file()), None)

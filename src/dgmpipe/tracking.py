@@ -10,17 +10,21 @@ import contextlib
 import csv
 import functools
 import json
+import math
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import psutil
 
 from dgmpipe.errors import Interrupted
 from dgmpipe.mlflow_copy import Copy, close_abandoned, failure
+from dgmpipe.models.catalog import MODELS
 from dgmpipe.provenance import config_digest, git_state
-from dgmpipe.records import Record, process_name
+from dgmpipe.records import Record, now, process_name
+from dgmpipe.usage import Usage
 
 __all__ = ["RunLogger", "catch_up", "datasets", "finish_invocation", "start_invocation"]
 
@@ -43,6 +47,21 @@ _QUESTIONS = {
     "wgan_vae": f"And for a generator that comes from the VAE? {_GAN}.",
     "classifier": "How sure is the judge of the generators' digits? Look at `held_out_accuracy`.",
 }
+
+
+class _Kind(NamedTuple):
+    """Models that compete for a registered model: by a metric that all of them log, the lower."""
+
+    name: str
+    metric: str
+    meaning: str
+
+
+_KINDS = (
+    _Kind("flow", "held_out_nll", "negative log-likelihood of held-out moons, eq. (8), in nats"),
+    _Kind("vae", "held_out_negative_elbo", "bound of -log p(x) of test images, eq. (22), in nats"),
+    _Kind("gan", "energy_distance", "energy distance to test images"),
+)
 
 
 def _warn(error: BaseException, outer: BaseException | None = None) -> None:
@@ -101,6 +120,7 @@ class RunLogger:
         invocation: str | Path,
     ) -> None:
         self.failed = False
+        self._usage = Usage(device)
         self._invocation = Path(invocation)
         self._path = self._invocation.parent / "runs" / f"{model}_seed_{seed}.json"
         self._record = Record(
@@ -126,7 +146,7 @@ class RunLogger:
         parent = Record.read(self._invocation)
         record.parent = parent.id if parent else None
         if before and before.may_be_continued_by(record):
-            record.id, record.started = before.id, before.started
+            record.id, record.started, record.samples = before.id, before.started, before.samples
         self._write()
         self._open()
         return self
@@ -135,13 +155,25 @@ class RunLogger:
     def _open(self) -> None:
         self._copy = Copy(self._record)
 
-    @_harmless
     def log_row(self, row: Mapping[str, float]) -> None:
         """Log a row of a training's history: every value as a metric at the row's step.
 
-        Values that the run has from before an interruption are not logged again.
+        Beside it goes what the training uses of its machine. Values that the run has from before
+        an interruption are not logged again.
         """
-        self._copy.add_rows([row], time.time_ns() // 1_000_000)
+        with contextlib.suppress(OSError, psutil.Error):
+            self._sample(int(row["step"]))
+        self._log_row(row)
+
+    def _sample(self, step: int) -> None:
+        samples = self._record.samples
+        if all(sample["step"] != step for sample in samples):
+            samples.append({"step": step, "time": now(), **self._usage.sample()})
+            self._record.write(self._path)
+
+    @_harmless
+    def _log_row(self, row: Mapping[str, float]) -> None:
+        self._copy.add_rows([row], now())
 
     def log_files(self, paths: Iterable[str | Path]) -> None:
         """Copy a training's results to the run's artifacts."""
@@ -245,8 +277,9 @@ def finish_invocation(status: str, files: Iterable[Path], invocation: Path) -> N
 def catch_up(results: Path) -> int:
     """Copy to MLflow what it lacks of a tier's last invocation and of its trainings.
 
-    Whole runs, metrics, files, how a run ended; what is there stays as it is, so that a second
-    call changes nothing. What runs is left to its process; what a kill left open is marked KILLED.
+    Whole runs, metrics, files, generators, how a run ended; what is there stays as it is, so that
+    a second call changes nothing. The best generator of each kind becomes a version of a registered
+    model. What runs is left to its process; what a kill left open is marked KILLED.
 
     Args:
         results: Folder `results/{tier}`.
@@ -254,27 +287,76 @@ def catch_up(results: Path) -> int:
     Returns:
         Number of the runs that are complete in MLflow now.
     """
-    paths = [results / "invocation.json", *sorted(results.glob("runs/*.json"))]
+    # A name that begins with a dot is of a file that a kill left half-written.
+    paths = [results / "invocation.json", *sorted(results.glob("runs/[!.]*.json"))]
     records = [record for path in paths if (record := Record.read(path))]
-    completed = sum(map(_complete, records))
+    completed = [(record, copy) for record in records if (copy := _complete(record))]
+    for kind in _KINDS:
+        _register_best(kind, completed)
     for tier in {record.tier for record in records}:
         close_abandoned(tier)
-    return completed
+    return len(completed)
 
 
-def _complete(record: Record) -> bool:
-    """Copy a run that has ended, unless its copy was deleted; return whether it is complete."""
+def _complete(record: Record) -> Copy | None:
+    """Copy a run that has ended and return the copy, unless someone deleted it."""
     if record.ended is None:
-        return False
+        return None
     copy = Copy(record)
     if copy.deleted:
-        return False
-    for path in map(Path, record.files.get("", [])):
-        if path.name == "history.csv" and path.is_file():
-            copy.add_rows(_history(path), record.ended)
+        return None
+    if history := record.file("history.csv"):
+        copy.add_rows(_history(history), record.ended)
     copy.close()
     copy.add_files()
-    return True
+    if record.status == "FINISHED" and not copy.has_model:
+        _add_model(record, copy)
+    return copy
+
+
+def _add_model(record: Record, copy: Copy) -> None:
+    """Log the generator of a training; one that torch cannot export costs a warning."""
+    summary = record.file("summary.json")
+    model = record.tags.get("model")
+    # What reads digits makes none; for what is not in the catalogue there is no code.
+    if summary is None or model not in MODELS or MODELS[model].dataset == "digits":
+        return
+    from dgmpipe.models.export import export_generator
+
+    try:
+        exported = export_generator(summary.parent)
+    except Exception as error:  # whatever a model of one's own may do that torch cannot follow
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        print(f"warning: MLflow gets no model of {record.name}: {reason}", file=sys.stderr)
+        return
+    if exported:
+        copy.add_model(*exported)
+
+
+def _register_best(kind: _Kind, completed: Iterable[tuple[Record, Copy]]) -> None:
+    """Register the generator of the training that ended with the lowest value."""
+    trained = [
+        (value, record, copy)
+        for record, copy in completed
+        if copy.has_model and math.isfinite(value := _final(record, kind.metric))
+    ]
+    if not trained:
+        return
+    value, best, copy = min(trained, key=lambda entry: entry[0])
+    copy.register(
+        f"dgmpipe-{best.tier}-{kind.name}",
+        f"The generator z -> x with the lowest {kind.meaning} (`{kind.metric}`), of the trainings"
+        f" on the tier `{best.tier}`; it has the alias `best`.",
+        f"{best.name}: `{kind.metric}` {value:.6g} after the last step, the lowest of"
+        f" {len(trained)} trainings.",
+    )
+
+
+def _final(record: Record, metric: str) -> float:
+    """Return a metric after the last step of a training, or NaN if it has none."""
+    history = record.file("history.csv")
+    rows = list(_history(history)) if history else []
+    return rows[-1].get(metric, math.nan) if rows else math.nan
 
 
 def _history(path: Path) -> Iterator[dict[str, float]]:
