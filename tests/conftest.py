@@ -38,7 +38,7 @@ def shared_server() -> Iterator[str]:
     """Address of an MLflow server with PostgreSQL as its store."""
     if reason := why_no_server():
         pytest.skip(reason)
-    with mlflow_server(postgresql=True) as uri:
+    with mlflow_server() as uri:
         yield uri
 
 

@@ -1,4 +1,4 @@
-"""MLflow's server as docs/cluster.md starts it, with PostgreSQL or SQLite, on the loopback."""
+"""MLflow on the loopback, as `make` starts it for a folder, or for a cluster with PostgreSQL."""
 
 import contextlib
 import os
@@ -11,10 +11,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from daemons import daemon, free_port, wait_for, works
 
-__all__ = ["mlflow_server", "why_no_server"]
+__all__ = ["mlflow_server", "mlflow_ui", "why_no_server"]
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "not to be seen in a list of processes"
@@ -33,42 +34,49 @@ def why_no_server() -> str | None:
 
 
 @contextlib.contextmanager
-def mlflow_server(*, postgresql: bool) -> Iterator[str]:
+def mlflow_server() -> Iterator[str]:
     """Run a server within the block, on a fresh database, and give its address."""
     with contextlib.ExitStack() as stack:
         # pytest's folders are not open to the user that PostgreSQL insists on in place of root.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dgmpipe-server-")))
         passwords = folder / "pgpass"
-        database = f"sqlite:///{folder}/mlflow.db"
-        if postgresql:
-            database = _postgresql(stack, folder, passwords)
-        port, installed = free_port(), folder / "installed"
-        installed.touch()
-        command = [
-            *(
-                "make",
-                "server",
-                f"PORT={port}",
-                f"STORE={database}",
-                f"ARTIFACTS={folder}/artifacts",
-            ),
-            # The environment at hand in place of .venv.
-            *(f"BIN={Path(sys.executable).parent}", f"INSTALLED={installed}"),
-        ]
+        database = _postgresql(stack, folder, passwords)
+        variables = [f"STORE={database}", f"ARTIFACTS={folder}/artifacts"]
         environment = os.environ | {"PGPASSFILE": str(passwords)}
-        server = daemon(stack, command, folder / "server.log", cwd=ROOT, env=environment)
+        yield _make(stack, "server", variables, folder, cwd=ROOT, env=environment)
 
-        def answers() -> bool:
-            if server.poll() is not None:
-                raise RuntimeError((folder / "server.log").read_text())
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                    return True
-            except (urllib.error.URLError, OSError):
-                return False
 
-        wait_for(answers, "MLflow's server")
-        yield f"http://127.0.0.1:{port}"
+@contextlib.contextmanager
+def mlflow_ui(folder: Path) -> Iterator[str]:
+    """Show the runs under results/ in a folder within the block, and give the address."""
+    with contextlib.ExitStack() as stack:
+        environment = os.environ | {"MLFLOW_WORKERS": "1"}  # four take four times as long to start
+        yield _make(stack, "ui", [], folder, cwd=folder, env=environment)
+
+
+def _make(
+    stack: contextlib.ExitStack, target: str, variables: list[str], folder: Path, **options: Any
+) -> str:
+    """Start what a target of the Makefile serves, and return its address once it answers."""
+    port, installed = free_port(), folder / "installed"
+    installed.touch()
+    # The environment at hand in place of .venv, which is not made anew.
+    variables = [*variables, f"BIN={Path(sys.executable).parent}", f"INSTALLED={installed}"]
+    command = ["make", f"--makefile={ROOT}/Makefile", f"--old-file={installed}", target]
+    command += [f"PORT={port}", *variables]
+    server = daemon(stack, command, folder / "server.log", **options)
+
+    def answers() -> bool:
+        if server.poll() is not None:
+            raise RuntimeError((folder / "server.log").read_text())
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+    wait_for(answers, "MLflow's server")
+    return f"http://127.0.0.1:{port}"
 
 
 def _postgresql(stack: contextlib.ExitStack, folder: Path, passwords: Path) -> str:

@@ -1,6 +1,7 @@
 """What a reviewer finds in MLflow: its pages in a browser, and models that come back."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
+from playwright.sync_api import Browser, Page
 
 from dgmpipe.models import load_model
 from dgmpipe.models.catalog import MODELS
@@ -21,7 +23,7 @@ from dgmpipe.models.flow import Flow
 from dgmpipe.models.registry import task_class
 from dgmpipe.models.storage import save_weights
 from dgmpipe.tracking import RunLogger, catch_up, datasets, finish_invocation, start_invocation
-from mlflow_server import mlflow_server
+from mlflow_server import mlflow_ui
 
 ROOT = Path(__file__).parent.parent
 CONFIG = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
@@ -29,6 +31,7 @@ HYPERPARAMETERS = CONFIG["models"] | {
     "otflow": CONFIG["models"]["otflow"] | {"evaluation_rk4_steps": 2}  # faster to export
 }
 RESULTS = Path("results/smoke")
+STORE = "sqlite:///results/mlflow.db"
 GANS = ("dcgan_random", "dcgan_vae", "wgan_random", "wgan_vae")
 GENERATORS = ("realnvp", "otflow", "vae", *GANS)
 METRICS = {
@@ -52,17 +55,15 @@ FINAL = {
 
 
 class Reviewed(NamedTuple):
-    """A server, the folder whose runs it has, and what it calls them.
+    """Runs of all models, and where to look at them.
 
     Attributes:
-        uri: Its address.
-        folder: Where results/ is.
+        uri: Address of the pages.
         experiment: Id of the experiment.
         runs: Id of each run by its name.
     """
 
     uri: str
-    folder: Path
     experiment: str
     runs: dict[str, str]
 
@@ -74,8 +75,7 @@ def _train(model: str, seed: int, final: float) -> None:
     save_weights(task_class(model).build(HYPERPARAMETERS[model]), folder / "model.safetensors")
     summary = {"model": model, "seed": seed, "hyperparameters": HYPERPARAMETERS[model]}
     (folder / "summary.json").write_text(json.dumps(summary))
-    history = [{"step": step, METRICS[model]: final + 40 / (step + 10)} for step in range(0, 50, 5)]
-    history.append({"step": 50, METRICS[model]: final})
+    history = [{"step": s, METRICS[model]: final + 8 / (s + 10) - 0.1} for s in range(0, 80, 10)]
     pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
     with RunLogger(
         tier="smoke",
@@ -89,27 +89,190 @@ def _train(model: str, seed: int, final: float) -> None:
     ) as logger:
         for row in history:
             logger.log_row(row)
-        logger.log_files([folder / name for name in ("model.safetensors", "history.csv")])
         logger.log_files(sorted(folder.iterdir()))
 
 
 @pytest.fixture(scope="module")
 def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
-    """Runs of all models on a server, by what the workflow calls, with weights at random."""
+    """Runs of all models, logged by what the workflow calls, and `make ui` to look at them."""
     folder = tmp_path_factory.mktemp("reviewed")
-    with mlflow_server(postgresql=False) as uri, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         start_invocation("smoke", CONFIG, RESULTS / "invocation.json")
         for model, final in FINAL.items():
             _train(model, 0, final)
         figure = ROOT / "docs/figures/figure_11_energy_distance.png"
         (RESULTS / "figures").mkdir()
         shutil.copy(figure, RESULTS / "figures")
-        finish_invocation(
-            "FINISHED", RESULTS.glob("figures/*"), RESULTS / "invocation.json"
-        )
-        client = MlflowClient(uri)
+        finish_invocation("FINISHED", RESULTS.glob("figures/*"), RESULTS / "invocation.json")
+        client = MlflowClient(STORE)
         experiment = client.get_experiment_by_name("dgmpipe-smoke").experiment_id
         runs = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])}
-        yield Reviewed(uri, folder, experiment, runs)
+        patch.setenv("MLFLOW_TRACKING_URI", STORE)  # for what tests do without an address
+        with mlflow_ui(folder) as uri:
+            yield Reviewed(uri, experiment, runs)
+        mlflow.set_tracking_uri(None)  # what the docs' lines have set
+
+
+@pytest.fixture
+def page(reviewed: Reviewed, browser: Browser) -> Iterator[Page]:
+    """A page that has not been at the server before."""
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    page.set_default_timeout(30_000)
+    yield page
+    page.close()
+
+
+def _open_runs(page: Page, reviewed: Reviewed) -> None:
+    """Go to the runs of the experiment, as docs/mlflow.md says."""
+    page.goto(reviewed.uri)
+    page.get_by_text("Model training", exact=True).click()
+    page.get_by_role("link", name="Experiments").first.click()
+    page.get_by_role("link", name="dgmpipe-smoke").first.click()
+
+
+def _show_trainings(page: Page) -> None:
+    page.locator(".ag-row", has_text="pipeline smoke").locator("button").first.click()
+
+
+def test_the_table_shows_every_run_by_its_name(reviewed: Reviewed, page: Page) -> None:
+    _open_runs(page, reviewed)
+    _show_trainings(page)
+    for model in FINAL:
+        page.get_by_role("link", name=f"{model} seed 0", exact=True).first.wait_for()
+    assert page.get_by_text("regenerated by dgmpipe").first.is_visible()
+    assert page.get_by_text(re.compile("^mnist-sample")).count() > 1
+
+
+# Of every chart the name and the points of each line that is drawn.
+LINES = """() => [...document.querySelectorAll('.js-plotly-plot')].map(plot => plot.data
+    .filter(line => line.y && line.y.length && line.mode.includes('lines'))
+    .map(line => [line.name, line.y.map(Number)]))"""
+
+
+def test_one_chart_compares_the_four_gans(reviewed: Reviewed, page: Page) -> None:
+    _open_runs(page, reviewed)
+    box = page.get_by_placeholder("metrics.rmse")
+    box.fill("tags.model LIKE '%gan%'")
+    box.press("Enter")
+    page.get_by_text("5 matching runs").wait_for()
+    _show_trainings(page)
+    page.locator("label", has=page.locator("input[value=CHART]")).click()
+    page.wait_for_function(f"({LINES})().some(lines => lines.length == {len(GANS)})")
+    chart = next(lines for lines in page.evaluate(LINES) if len(lines) == len(GANS))
+    drawn = {name.split()[0]: values for name, values in chart}
+    assert drawn.keys() == set(GANS)
+    for model, values in drawn.items():
+        assert values[-1] == pytest.approx(FINAL[model])
+        assert values[0] > values[-1]
+    assert page.get_by_text("energy_distance").first.is_visible()
+
+
+def test_a_figure_is_shown_where_it_is(reviewed: Reviewed, page: Page) -> None:
+    figure = "artifacts/figures/figure_11_energy_distance.png"
+    page.goto(f"{reviewed.uri}/#/experiments/1/runs/{reviewed.runs['pipeline smoke']}/{figure}")
+    page.wait_for_function(
+        "() => [...document.images].some(i => i.naturalWidth > 600 && i.clientWidth > 300)"
+    )
+
+
+def test_a_run_says_what_it_is_for_and_what_it_used(reviewed: Reviewed, page: Page) -> None:
+    run = f"{reviewed.uri}/#/experiments/1/runs/{reviewed.runs['wgan_vae seed 0']}"
+    page.goto(run)
+    page.get_by_text("Is a transport cost a better teacher for the generator of a VAE").wait_for()
+    page.get_by_role("link", name="pipeline smoke").first.wait_for()
+    page.goto(f"{run}/system-metrics")
+    for name in ("cpu_percent", "memory_mb"):
+        page.get_by_text(name).first.wait_for()
+
+
+def test_the_registry_says_which_is_the_best_and_why(reviewed: Reviewed, page: Page) -> None:
+    page.goto(f"{reviewed.uri}/#/models/dgmpipe-smoke-gan/versions/1")
+    page.get_by_text("energy_distance 1 after the last step, the lowest of 4").wait_for()
+    page.get_by_text("best", exact=True).first.wait_for()
+    page.get_by_role("link", name="wgan_vae seed 0").first.wait_for()
+
+
+def _logged(reviewed: Reviewed, run: str) -> list[LoggedModel]:
+    same = f"source_run_id = '{reviewed.runs[run]}'"
+    return MlflowClient(STORE).search_logged_models([reviewed.experiment], same)
+
+
+def _generated(model: str, z: torch.Tensor) -> torch.Tensor:
+    """What the trained model itself makes of latent points."""
+    network = load_model(RESULTS / f"models/{model}/seed_0")
+    with torch.no_grad():
+        return network(z)[0] if isinstance(network, Flow) else network.generator(z)
+
+
+@pytest.mark.parametrize("model", GENERATORS)
+def test_a_generator_comes_back_as_it_was(reviewed: Reviewed, model: str) -> None:
+    (logged,) = _logged(reviewed, f"{model} seed 0")
+    generator = mlflow.pytorch.load_model(f"models:/{logged.model_id}")
+    for n in (1, 2, 9):
+        z = torch.randn(n, 2, generator=torch.Generator().manual_seed(n))
+        assert torch.equal(generator(z), _generated(model, z))
+    described = mlflow.models.get_model_info(f"models:/{logged.model_id}")
+    (takes,), (makes,) = described.signature.inputs.inputs, described.signature.outputs.inputs
+    assert (takes.type, takes.shape) == (np.dtype("float32"), (-1, 2))
+    assert makes.shape == ((-1, 2) if METRICS[model] == "held_out_nll" else (-1, 1, 28, 28))
+    loaded = mlflow.models.Model.load(f"models:/{logged.model_id}")
+    example = loaded.load_input_example(f"models:/{logged.model_id}")
+    assert example.shape == (4, 2)
+    assert {m.key: m.value for m in logged.metrics} == {METRICS[model]: pytest.approx(FINAL[model])}
+
+
+def test_what_generates_nothing_is_no_model(reviewed: Reviewed) -> None:
+    assert not _logged(reviewed, "classifier seed 0")
+
+
+def test_a_run_has_each_point_once(reviewed: Reviewed) -> None:
+    client = MlflowClient(STORE)
+    history = client.get_metric_history(reviewed.runs["wgan_vae seed 0"], "energy_distance")
+    assert [point.step for point in history] == list(range(0, 80, 10))
+
+
+def test_the_three_lines_of_the_docs_load_the_best(reviewed: Reviewed) -> None:
+    page = (ROOT / "docs/mlflow.md").read_text()
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
+    assert len(block.splitlines()) == 3
+    names: dict = {}
+    exec(block.replace("laptop", "smoke"), names)
+    z = torch.randn(16, 2)
+    assert torch.equal(names["generator"](z), _generated("wgan_vae", z))
+
+
+def _versions(kind: str) -> dict[str, str]:
+    """Which run each version of a registered model comes from."""
+    versions = MlflowClient(STORE).search_model_versions(f"name = 'dgmpipe-smoke-{kind}'")
+    return {str(version.version): version.run_id for version in versions}
+
+
+def test_the_best_of_each_kind_is_registered_once(reviewed: Reviewed) -> None:
+    client = MlflowClient(STORE)
+    best = {"flow": "otflow seed 0", "vae": "vae seed 0", "gan": "wgan_vae seed 0"}
+    for _ in range(2):
+        for kind, name in best.items():
+            assert _versions(kind) == {"1": reviewed.runs[name]}
+            model = client.get_registered_model(f"dgmpipe-smoke-{kind}")
+            assert {alias: str(v) for alias, v in model.aliases.items()} == {"best": "1"}
+            assert "lowest" in model.description
+        assert catch_up(RESULTS) == 1 + len(FINAL)
+
+
+def test_a_better_one_becomes_the_best(
+    reviewed: Reviewed, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _train("dcgan_vae", 1, 0.5)
+    _train("dcgan_vae", 2, 0.1)
+    weights = RESULTS / "models/dcgan_vae/seed_2/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert catch_up(RESULTS) == 3 + len(FINAL)
+    (warning,) = capfd.readouterr().err.splitlines()
+    assert warning.startswith("warning: MLflow gets no model of dcgan_vae seed 2: ")
+    assert "is not a whole safetensors file" in warning
+    version = MlflowClient(STORE).get_model_version_by_alias("dgmpipe-smoke-gan", "best")
+    assert str(version.version) == "2"
+    assert version.description.startswith("dcgan_vae seed 1: `energy_distance` 0.5 ")
+    assert len(_versions("gan")) == 2

@@ -217,6 +217,7 @@ class Copy:
         last = [
             self._client.get_metric_history(self._run_id, name)[-1]
             for name in self._client.get_run(self._run_id).data.metrics
+            if not name.startswith("system/")
         ]
         metrics = [Metric(m.key, m.value, m.timestamp, m.step, model.model_id) for m in last]
         self._client.log_batch(self._run_id, metrics=metrics)
@@ -286,13 +287,14 @@ def _write_model(folder: Path, program: "ExportedProgram", z: "Tensor", model: L
         model_id=model.model_id,
         signature=infer_signature(example, made),
     )
-    description.add_flavor("pytorch", model_data="data", pytorch_version=torch.__version__)
+    version = str(torch.__version__)
+    description.add_flavor("pytorch", model_data="data", pytorch_version=version)
     _save_example(description, example, str(folder))
     (folder / "data").mkdir()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of weights on a GPU; these are not
         torch.export.save(program, folder / "data/model.pt2")
-    (folder / "requirements.txt").write_text(f"mlflow\ntorch=={torch.__version__}\n")
+    (folder / "requirements.txt").write_text(f"mlflow\ntorch=={version.split('+')[0]}\n")
     description.save(str(folder / "MLmodel"))
 
 

@@ -42,9 +42,11 @@ _QUESTIONS = {
         " (Section 4)? `held_out_negative_elbo`, eq. (22), is an upper bound of -log p(x) in nats."
     ),
     "dcgan_random": f"What does a classifier teach a new generator (Section 5.1)? {_GAN}.",
-    "dcgan_vae": f"And one that comes from the VAE? {_GAN}.",
+    "dcgan_vae": f"Does a classifier still teach the generator of a VAE (Section 5.1)? {_GAN}.",
     "wgan_random": f"Is a transport cost a better teacher (Section 5.2)? {_GAN}.",
-    "wgan_vae": f"And for a generator that comes from the VAE? {_GAN}.",
+    "wgan_vae": (
+        f"Is a transport cost a better teacher for the generator of a VAE (Section 5.2)? {_GAN}."
+    ),
     "classifier": "How sure is the judge of the generators' digits? Look at `held_out_accuracy`.",
 }
 
