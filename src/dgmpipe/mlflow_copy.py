@@ -246,7 +246,8 @@ class Copy:
         if version is None:
             version = self._client.create_model_version(
                 name,
-                f"models:/{model.model_id}",
+                # Its `models:/` name would be looked up in MLflow's own idea of the store.
+                model.artifact_location,
                 self._run_id,
                 description=reason,
                 model_id=model.model_id,
