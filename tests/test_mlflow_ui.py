@@ -190,7 +190,7 @@ def test_a_run_says_what_it_is_for_and_what_it_used(reviewed: Reviewed, page: Pa
 def test_the_registry_says_which_is_the_best_and_why(reviewed: Reviewed, page: Page) -> None:
     page.goto(f"{reviewed.uri}/#/models/dgmpipe-smoke-gan/versions/1")
     page.get_by_text("energy_distance 1 after the last step, the lowest of 4").wait_for()
-    page.get_by_text("best", exact=True).first.wait_for()
+    page.get_by_text(re.compile(r"@\s*best")).first.wait_for()
     page.get_by_role("link", name="wgan_vae seed 0").first.wait_for()
 
 
@@ -236,7 +236,7 @@ def test_a_run_has_each_point_once(reviewed: Reviewed) -> None:
 def test_the_three_lines_of_the_docs_load_the_best(reviewed: Reviewed) -> None:
     page = (ROOT / "docs/mlflow.md").read_text()
     (block,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
-    assert len(block.splitlines()) == 3
+    assert len([line for line in block.splitlines() if line]) == 3
     names: dict = {}
     exec(block.replace("laptop", "smoke"), names)
     z = torch.randn(16, 2)

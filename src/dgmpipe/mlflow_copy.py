@@ -242,7 +242,7 @@ class Copy:
         if not self._client.search_registered_models(same):
             _although_others_do(lambda: self._make_registered_model(name, purpose))
         versions = self._client.search_model_versions(same)
-        version = next((v for v in versions if v.model_id == model.model_id), None)
+        version = next((v for v in versions if v.run_id == self._run_id), None)
         if version is None:
             version = self._client.create_model_version(
                 name,
