@@ -409,6 +409,36 @@ def test_all_that_mlflow_missed_is_logged_later_and_only_once(
     assert _dump(store) == before
 
 
+def test_what_a_training_uses_is_in_its_record_and_later_in_mlflow(
+    tier: str, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", UNREACHABLE)
+    logger = _logger(tier)
+    logger.__enter__()
+    for row in ROWS[:2]:
+        logger.log_row(row)
+    before = json.loads(RECORD.read_text())["samples"]
+    record = json.loads(RECORD.read_text())
+    RECORD.write_text(json.dumps(record | {"process": f"{socket.gethostname()} 4000000 0"}))
+    half_written = RECORD.with_name(f".{RECORD.name}.abc.json")
+    shutil.copy(RECORD, half_written)
+    _train(_logger(tier))  # continues and repeats the rows
+    samples = json.loads(RECORD.read_text())["samples"]
+    assert samples[:2] == before
+    assert [sample["step"] for sample in samples] == [row["step"] for row in ROWS]
+    assert all(10 < sample["system/memory_mb"] < 100_000 for sample in samples)
+    assert all(sample["system/cpu_percent"] >= 0 for sample in samples)
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    catch_up(HERE)
+    (run,) = _runs(tier)
+    _assert_complete(run)
+    for name in ("system/memory_mb", "system/cpu_percent"):
+        points = MlflowClient(store).get_metric_history(run.info.run_id, name)
+        expected = [(sample["step"], sample["time"], sample[name]) for sample in samples]
+        assert [(p.step, p.timestamp, p.value) for p in points] == expected
+
+
 def test_what_was_cut_off_or_deleted_in_mlflow(tier: str, store: str) -> None:
     _train(_logger(tier))
     (run,) = _runs(tier)
