@@ -7,11 +7,13 @@ import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
+import pynvml
 import pytest
 import torch
 
 from dgmpipe.devices import choose_device
 from dgmpipe.gpus import count_gpus
+from dgmpipe.usage import Usage
 
 
 @pytest.fixture
@@ -66,6 +68,22 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(subprocess, "run", absent)
     assert count_gpus() == 0
+
+
+def test_use_of_a_gpu_is_sampled_as_far_as_the_driver_tells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "memory_reserved", {"cuda:1": 3_000_000}.get)
+    monkeypatch.setattr(torch.cuda, "utilization", {"cuda:1": 70}.get)
+    sample = Usage("cuda:1").sample()
+    assert (sample["system/gpu_memory_mb"], sample["system/gpu_percent"]) == (3, 70)
+
+    def untold(device: str) -> int:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(torch.cuda, "utilization", untold)
+    assert Usage("cuda:1").sample().keys() == sample.keys() - {"system/gpu_percent"}
+    assert not any("gpu" in name for name in Usage("cpu").sample())
 
 
 def test_a_job_does_not_give_freed_memory_back() -> None:
