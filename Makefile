@@ -54,7 +54,8 @@ clean: ## Remove the environment; results stay
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
 
-# An environment without the mark was left half-made, and is made anew.
+# An environment without the mark was left half-made, and is made anew. Python compiles what it imports,
+# once; pip would compile all of it, which takes as long as the rest.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) is older than Python 3.11; name a newer one, as in: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
@@ -62,6 +63,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "error: $(PYTHON) cannot make environments; install its venv module (on Debian: apt install python3-venv)"; exit 1; }
 	test -f $@ || $(PYTHON) -m venv --clear $(VENV)
 	rm -f $@
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	$(BIN)/python -m pip check --disable-pip-version-check
 	touch $@
