@@ -9,10 +9,13 @@ with job(snakemake.log[0], snakemake.threads):
     from dgmpipe.files import replacing
 
     rows = []
-    for model_file, benchmark in zip(
-        snakemake.input.summaries, snakemake.input.benchmarks, strict=True
+    for summary_file, time_file, benchmark in zip(
+        snakemake.input.summaries,
+        snakemake.input.times,
+        snakemake.input.benchmarks,
+        strict=True,
     ):
-        summary = json.loads(Path(model_file).read_text())
+        summary, time = (json.loads(Path(path).read_text()) for path in (summary_file, time_file))
         measured = pd.read_csv(benchmark, sep="\t").iloc[-1]
         steps = summary["hyperparameters"]["steps"]
         rows.append(
@@ -20,8 +23,8 @@ with job(snakemake.log[0], snakemake.threads):
                 "model": summary["model"],
                 "seed": summary["seed"],
                 "steps": steps,
-                "seconds": measured["s"],
-                "milliseconds_per_step": 1000 * measured["s"] / steps,
+                **time,
+                "milliseconds_per_step": 1000 * time["seconds"] / steps,
                 "memory_mb": measured["max_rss"],
             }
         )

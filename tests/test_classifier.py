@@ -13,6 +13,7 @@ from dgmpipe.models.classifier import Classifier, ClassifierTask
 from dgmpipe.streams import random_stream
 from dgmpipe.training.checkpoint import Checkpoints
 from dgmpipe.training.loop import Row, train
+from dgmpipe.training.stopwatch import Stopwatch
 
 CONFIG = {"width": 4, "steps": 60, "learning_rate": 0.005}
 
@@ -48,6 +49,7 @@ def _train(images: Tensor, labels: Tensor, folder: Path, task: ClassifierTask) -
         evaluate_every=30,
         checkpoint_every=25,
         checkpoints=Checkpoints(folder),
+        stopwatch=Stopwatch(),
     )
 
 

@@ -1,6 +1,7 @@
 import math
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dgmpipe.progress import Progress
 from dgmpipe.streams import random_stream, stream_seed
 from dgmpipe.training.checkpoint import Checkpoints
 from dgmpipe.training.loop import train
+from dgmpipe.training.stopwatch import Stopwatch
 from dgmpipe.training.task import Task
 
 
@@ -58,6 +60,7 @@ def _run(folder: Path, config: Mapping[str, Any] | None = None, **changes: Any) 
     settings = {
         "name": "line", "steps": 130, "seed": 0, "evaluate_every": 40, "checkpoint_every": 30,
     } | changes  # fmt: skip
+    settings.setdefault("stopwatch", Stopwatch())
     history = train(task, batches, torch.ones(5, 2), checkpoints=Checkpoints(folder), **settings)
     return task.model.state_dict(), history
 
@@ -102,6 +105,19 @@ def test_a_training_stopped_again_and_again_comes_to_the_same_result(tmp_path: P
         with pytest.raises(Interrupted):
             _run(tmp_path / "b", {"stops_at": 17})
     assert _same(_run(tmp_path / "b"), undisturbed)
+
+
+def test_the_parts_of_a_training_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, plain_step = [], _Line.step
+    monkeypatch.setattr(_Line, "step", lambda *args: (steps.append(0), plain_step(*args))[1])
+    monkeypatch.setattr(time, "monotonic", lambda: 1000.0 + len(steps))
+    monkeypatch.setattr(time, "process_time", lambda: 2.0 * len(steps))
+    for _ in range(2):
+        with pytest.raises(Interrupted):
+            _run(tmp_path, {"stops_at": 50})
+    stopwatch = Stopwatch()
+    _run(tmp_path, stopwatch=stopwatch)
+    assert stopwatch.read() == {"seconds": 130, "processor_seconds": 260, "parts": 3}
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_values(tmp_path: Path) -> None:

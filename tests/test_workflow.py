@@ -153,6 +153,8 @@ def test_flows_are_no_better_than_the_truth(results: Path) -> None:
     times = pd.read_csv(results / "tables/training_times.csv")
     assert set(times["model"]) == set(KINDS) - {"classifier"}
     assert (times["seconds"] > 0).all()
+    assert (times["processor_seconds"] > 0).all()
+    assert (times["parts"] == 1).all()
 
 
 def test_gans_start_from_random_weights_or_from_the_vae(results: Path) -> None:
@@ -325,7 +327,7 @@ def test_mlflow_has_every_training_under_one_invocation(smoke: Path) -> None:
     assert [m.step for m in metric] == [0, 20, 40, 60]
     assert vae.inputs.dataset_inputs[0].dataset.name == "mnist-sample"
     weights = {a.path for a in client.list_artifacts(vae.info.run_id)}
-    assert weights == {"model.safetensors", "history.csv", "summary.json"}
+    assert weights == {"model.safetensors", "history.csv", "summary.json", "time.json"}
     pictures = {Path(a.path).stem for a in client.list_artifacts(parent.info.run_id, "figures")}
     assert pictures == FIGURES
 
@@ -337,7 +339,7 @@ def _contents(results: Path) -> dict[str, str]:
     return {
         str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
-        if path.name != "training_times.csv"
+        if path.name not in ("time.json", "training_times.csv")
     }
 
 

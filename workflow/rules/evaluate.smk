@@ -232,6 +232,9 @@ rule training_times:
             model=FLOWS + IMAGE_MODELS,
             seed=config["seeds"],
         ),
+        times=collect(
+            rules.train.output.time, model=FLOWS + IMAGE_MODELS, seed=config["seeds"]
+        ),
         benchmarks=collect(
             rules.train.benchmark, model=FLOWS + IMAGE_MODELS, seed=config["seeds"]
         ),

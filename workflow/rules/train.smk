@@ -6,6 +6,7 @@ rule train:
         weights="<results>/models/{model}/seed_{seed}/model.safetensors",
         history="<results>/models/{model}/seed_{seed}/history.csv",
         summary="<results>/models/{model}/seed_{seed}/summary.json",
+        time="<results>/models/{model}/seed_{seed}/time.json",
     log:
         "<logs>/train/{model}_seed_{seed}.log",
     benchmark:

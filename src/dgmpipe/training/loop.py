@@ -15,6 +15,7 @@ from dgmpipe.errors import Interrupted, UserError
 from dgmpipe.progress import Progress
 from dgmpipe.streams import random_stream
 from dgmpipe.training.checkpoint import Checkpoints
+from dgmpipe.training.stopwatch import Stopwatch
 from dgmpipe.training.task import Task
 
 __all__ = ["Row", "train"]
@@ -36,6 +37,7 @@ def train(
     evaluate_every: int,
     checkpoint_every: int,
     checkpoints: Checkpoints,
+    stopwatch: Stopwatch,
     on_evaluation: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
     """Train a task's model and return its history.
@@ -54,6 +56,7 @@ def train(
             one after the last.
         checkpoint_every: Steps between two checkpoints.
         checkpoints: Where they are kept. If one is there, the training continues from it.
+        stopwatch: Takes over the time of the checkpoint that the training continues from.
         on_evaluation: Called with each row of the history; after an interruption also with those
             from before it.
 
@@ -78,6 +81,7 @@ def train(
             optimizer.load_state_dict(state["optimizers"][key])
         batches.load_state_dict(state["batches"])
         noise.set_state(state["noise"])
+        stopwatch.continue_from(state["time"])
         history, sums, count, step = (state[k] for k in ("history", "sums", "count", "step"))
         print(f"{name}: continuing after step {step:,} of {steps:,}", flush=True)
         for row in history:
@@ -95,6 +99,7 @@ def train(
                 "sums": sums,
                 "count": count,
                 "step": step,
+                "time": stopwatch.read(),
             },
         )
 

@@ -24,6 +24,7 @@ from dgmpipe.models.storage import load_model, save_weights
 from dgmpipe.streams import random_stream, stream_seed
 from dgmpipe.training.checkpoint import Checkpoints
 from dgmpipe.training.loop import Row, train
+from dgmpipe.training.stopwatch import Stopwatch
 
 __all__ = ["train_model"]
 
@@ -41,7 +42,10 @@ def train_model(
     generator_from: str | Path | None = None,
     on_evaluation: Callable[[Row], None] = lambda row: None,
 ) -> None:
-    """Train a model and write `model.safetensors`, `history.csv` and `summary.json`.
+    """Train a model and write its files.
+
+    They are `model.safetensors`, `history.csv`, `summary.json` and, which alone differs from one
+    training to the same again, `time.json`.
 
     Args:
         model: Name of the model in the config.
@@ -50,7 +54,7 @@ def train_model(
         device: Where the training takes place.
         images: Folder of the IDX files; read if the model trains on images.
         moons_noise: Noise of the moons; used if the model trains on moons.
-        folder: Where the three files go.
+        folder: Where the files go.
         checkpoints: Where checkpoints are kept until the result stands.
         generator_from: Folder of a trained model whose generator this one starts from.
         on_evaluation: Called with each new row of the history.
@@ -70,6 +74,7 @@ def train_model(
     kept = Checkpoints(checkpoints)
     print(f"training {model}, seed {seed}, on {device}", flush=True)
 
+    stopwatch = Stopwatch()
     with kept.held():
         history = train(
             task,
@@ -81,6 +86,7 @@ def train_model(
             evaluate_every=config["evaluate_every"],
             checkpoint_every=config["checkpoint_every"],
             checkpoints=kept,
+            stopwatch=stopwatch,
             on_evaluation=on_evaluation,
         )
         folder = Path(folder)
@@ -95,6 +101,7 @@ def train_model(
             "final": history[-1],
         }
         write_json(summary, folder / "summary.json")
+        write_json(stopwatch.read(), folder / "time.json")
         kept.remove()
 
 
