@@ -281,6 +281,38 @@ def test_every_statement_of_the_paper_gets_a_number_and_a_verdict(
     )
 
 
+def test_a_page_of_markdown_shows_a_tier_and_what_it_lacks(smoke: Path, tmp_path: Path) -> None:
+    shutil.copytree(smoke / "results/smoke", tmp_path / "results/smoke")
+    command = [sys.executable, "-m", "dgmpipe.exhibit", "results/smoke", "page"]
+    command += ["--templates", str(smoke / "workflow/report")]
+
+    def page() -> str:
+        subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
+        return (tmp_path / "page/README.md").read_text()
+
+    complete = page()
+    assert "Not finished" not in complete
+    for path in re.findall(r"\]\((.*?)\)", complete):
+        assert (tmp_path / "page" / path).exists()
+    shown = set(re.findall(r"^!\[\w+\]\(figures/(\w+)\.png\)$", complete, re.M))
+    assert shown == FIGURES
+    row = r"^\| WGAN from VAE \| 0 \| \d+ \| \w{7}.* \| .* \| 0\.\d\d \| 0\.\d\d \| 1 \| [\d,]+ \|$"
+    assert re.search(row, complete, re.M)
+
+    results = tmp_path / "results/smoke"
+    (results / "models/wgan_vae/seed_0/time.json").unlink()
+    (results / "runs/vae_seed_0.json").unlink()
+    (results / "figures/figure_05_realnvp.png").unlink()
+    steps = json.loads((results / "runs/wgan_vae_seed_0.json").read_text())["params"]["steps"]
+    (lacking,) = re.findall(r"^## Not finished\n\n(.*?)\n\n", page(), re.M | re.S)
+    assert lacking.splitlines() == [
+        "- VAE, seed 0: not begun",
+        f"- WGAN from VAE, seed 0: {steps} of {steps} steps",
+        "- figure_05_realnvp",
+    ]
+    assert not (tmp_path / "page/figures/figure_05_realnvp.png").exists()
+
+
 def test_without_a_template_there_is_one_warning_and_every_result(
     results: Path, tmp_path: Path
 ) -> None:

@@ -25,10 +25,39 @@ from dgmpipe.figures.figure_11 import FLOOR_QUANTILE
 from dgmpipe.models.catalog import MODELS
 from dgmpipe.records import Record
 
-__all__ = ["TITLES", "make_report", "pm", "write_captions"]
+__all__ = ["SECTIONS", "TITLES", "make_report", "minute", "pm", "provenance", "write_captions"]
 
 # A table with more is shown with its columns as rows.
 _MANY_COLUMNS = 8
+# Every figure and table by section of the paper.
+SECTIONS = {
+    "Section 2: the problem and its examples": [
+        "figure_01_idea",
+        "figure_02_moons",
+        "figure_03_mnist",
+    ],
+    "Section 3: normalizing flows": [
+        "figure_04_objective",
+        "figure_05_realnvp",
+        "figure_06_otflow",
+        "flows",
+        "otflow_inverse_error",
+    ],
+    "Section 4: variational autoencoder": [
+        "figure_07_posterior",
+        "vae_evidence",
+        "figure_08_latent",
+    ],
+    "Section 5: generative adversarial networks, and all generators compared": [
+        "figure_09_samples",
+        "figure_10_interpolation",
+        "figure_11_energy_distance",
+        "generators",
+        "generators_summary",
+        "class_histograms",
+        "training_times",
+    ],
+}
 TITLES = {name: model.title for name, model in MODELS.items()} | {"real": "real training images"}
 
 
@@ -81,7 +110,7 @@ def write_captions(config: Mapping[str, Any], results: Path, templates: Path) ->
     }
     shows = {path.stem: _raw_html(_picture(path, texts[path.stem])) for path in made}
     page = environment.get_template("workflow.rst")
-    texts["workflow"] = page.render(numbers, captions=dict(texts), shows=shows)
+    texts["workflow"] = page.render(numbers, captions=dict(texts), shows=shows, sections=SECTIONS)
     (results / "captions").mkdir(exist_ok=True)
     for name, text in texts.items():
         (results / "captions" / f"{name}.rst").write_text(text)
@@ -148,10 +177,11 @@ def _numbers(config: Mapping[str, Any], results: Path) -> dict[str, Any]:
         numbers["posteriors"] = [dict(zip(names, values, strict=True)) for values in columns]
     if (floor := results / "evaluation/energy_floor.npz").exists():
         numbers["floor_95"] = np.quantile(np.load(floor)["energy_distances"], FLOOR_QUANTILE)
-    return numbers | _provenance(results)
+    return numbers | provenance(results)
 
 
-def _provenance(results: Path) -> dict[str, str]:
+def provenance(results: Path) -> dict[str, str]:
+    """Return what a tier's last invocation was made of and when, and this machine and versions."""
     record = Record.read(results / "invocation.json")
     tags = record.tags if record else {}
     changed = " with changes" if tags.get("git.dirty") == "true" else ""
@@ -160,8 +190,8 @@ def _provenance(results: Path) -> dict[str, str]:
     return {
         "commit": tags.get("git.commit", "unknown") + changed,
         "config_digest": tags.get("config.digest", "unknown"),
-        "started": _minute(begun),
-        "ended": _minute(ended),
+        "started": minute(begun),
+        "ended": minute(ended),
         "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
         "versions": ", ".join(
             [f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]
@@ -169,7 +199,8 @@ def _provenance(results: Path) -> dict[str, str]:
     }
 
 
-def _minute(milliseconds: int | None) -> str:
+def minute(milliseconds: int | None) -> str:
+    """Write a time in milliseconds since 1970 to the minute."""
     if milliseconds is None:
         return "unknown"
     return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M %Z")

@@ -1,0 +1,142 @@
+"""A tier's figures, tables and origin as a page of Markdown, to be kept with the docs."""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from dgmpipe.models.catalog import MODELS
+from dgmpipe.records import Record
+from dgmpipe.report import SECTIONS, minute, provenance, write_captions
+
+__all__ = ["write_exhibit"]
+
+PAGE = """\
+# The results of the tier `{tier}`
+
+Made by `{command}` from the files of this tier. Captions take their
+numbers from the [tables](tables), which have all of them. Weights are not kept here.
+
+{missing}## Where they come from
+
+| | |
+|---|---|
+| config | [config.yaml](config.yaml), digest {config_digest} |
+| last invocation | commit {commit}, ended {ended} |
+| machine | {machine} |
+| versions | {versions} |
+
+| training | seed | steps | commit | begun | hours | core hours | parts | MB |
+|---|---|---:|---|---|---:|---:|---:|---:|
+{trainings}
+`hours` are those of the training with its evaluations, in all the parts that interruptions cut it
+into. `core hours` are the time that its threads computed; where the two differ, others had the
+processor as well.
+"""
+
+
+def write_exhibit(results: Path, folder: Path, templates: Path, command: str) -> None:
+    """Write README.md, config.yaml, `figures/` and `tables/` of a tier.
+
+    The page names also what is not made.
+
+    Args:
+        results: Folder `results/{tier}`.
+        folder: Where they go; figures and tables that are there go.
+        templates: Folder of the captions' templates, workflow/report.
+        command: What the page says that it is made by.
+
+    Raises:
+        FileNotFoundError: If the workflow has never begun on the tier.
+    """
+    invocation = Record.read(results / "invocation.json")
+    if invocation is None:
+        raise FileNotFoundError(f"{results} has no invocation.json")
+    config = invocation.config
+    made = write_captions(config, results, templates)
+    for kind in ("figures", "tables"):
+        shutil.rmtree(folder / kind, ignore_errors=True)
+        (folder / kind).mkdir(parents=True)
+    for path in made:
+        shutil.copy(path, folder / path.parent.name)
+    names = {path.stem for path in made}
+    trainings, missing = "", ""
+    for model in (name for name in MODELS if name in config["models"]):
+        for seed in config["seeds"]:
+            row, how_far = _training(results, model, seed)
+            if row:
+                trainings += f"| {MODELS[model].title} | {seed} | {row} |\n"
+            else:
+                missing += f"- {MODELS[model].title}, seed {seed}: {how_far}\n"
+    listed = [name for section in SECTIONS.values() for name in section]
+    missing += "".join(f"- {name}\n" for name in listed if name not in names)
+    page = PAGE.format(
+        tier=config["tier"],
+        command=command,
+        missing=f"## Not finished\n\n{missing}\n" if missing else "",
+        trainings=trainings,
+        **provenance(results),
+    )
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (folder / "README.md").write_text(page + "".join(_sections(results, names)))
+
+
+def _training(results: Path, model: str, seed: int) -> tuple[str, str]:
+    """Return the row of a training that is done, or nothing and how far it has come."""
+    record = Record.read(results / f"runs/{model}_seed_{seed}.json")
+    time_file = results / f"models/{model}/seed_{seed}/time.json"
+    if record is None:
+        return "", "not begun"
+    steps = record.params["steps"]
+    if not time_file.exists():
+        done = max((sample["step"] for sample in record.samples), default=0)
+        return "", f"{done:,.0f} of {steps:,} steps"
+    time = json.loads(time_file.read_text())
+    measured = pd.read_csv(results / f"benchmarks/train/{model}_seed_{seed}.tsv", sep="\t")
+    columns = [
+        f"{steps:,}",
+        record.tags.get("git.commit", "unknown")[:7]
+        + " with changes" * (record.tags.get("git.dirty") == "true"),
+        minute(record.started),
+        f"{time['seconds'] / 3600:.2f}",
+        f"{time['processor_seconds'] / 3600:.2f}",
+        str(time["parts"]),
+        f"{measured['max_rss'].iloc[-1]:,.0f}",
+    ]
+    return " | ".join(columns), ""
+
+
+def _sections(results: Path, made: set[str]) -> Iterator[str]:
+    """Yield the figures and the tables with their captions, by section of the paper."""
+    for section, names in SECTIONS.items():
+        if shown := [name for name in names if name in made]:
+            yield f"\n## {section}\n"
+        for name in shown:
+            caption = (results / f"captions/{name}.rst").read_text().replace("``", "`").strip()
+            if name.startswith("figure"):
+                yield f"\n![{name}](figures/{name}.png)\n\n{caption}\n"
+            else:
+                yield f"\n[`{name}.csv`](tables/{name}.csv): {caption}\n"
+
+
+def main() -> None:
+    """Write a page of what a tier has come to, as docs/paper-tier."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("results", type=Path, help="folder results/{tier}")
+    parser.add_argument("folder", type=Path, help="where README.md, figures/ and tables/ go")
+    parser.add_argument("--templates", type=Path, default=Path("workflow/report"))
+    arguments = parser.parse_args()
+    command = f"python -m dgmpipe.exhibit {arguments.results} {arguments.folder}"
+    try:
+        write_exhibit(arguments.results, arguments.folder, arguments.templates, command)
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error}; run the workflow for that tier first")
+
+
+if __name__ == "__main__":
+    main()
