@@ -62,5 +62,6 @@ def vae() -> VAE:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that another process does the rest beside it."""
-    items.sort(key=lambda item: item.path.name != "test_workflow.py")
+    """Begin with what takes longest, so that no process is left alone with it at the end."""
+    longest = ["test_workflow.py", "test_slurm.py"]
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else 2)

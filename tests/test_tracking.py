@@ -62,11 +62,18 @@ CONTEXT.set_forkserver_preload(["dgmpipe.tracking", "mlflow.server"])
 def store(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The database that an invocation made, in seconds, where there was none."""
     folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        start_invocation("laptop", WHOLE_CONFIG, INVOCATION)
+    # In another process, for in one MLflow keeps to the database that the name meant first.
+    started = CONTEXT.Process(target=_start, args=(str(folder), os.getpid()))
+    started.start()
+    started.join()
+    assert started.exitcode == 0
     return f"sqlite:///{folder / 'results/mlflow.db'}"
+
+
+def _start(folder: str, pid: int) -> None:
+    os.chdir(folder)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    start_invocation("laptop", WHOLE_CONFIG, INVOCATION, pid=pid)
 
 
 @pytest.fixture
