@@ -301,10 +301,14 @@ def test_a_page_of_markdown_shows_a_tier_and_what_it_lacks(smoke: Path, tmp_path
 
     results = tmp_path / "results/smoke"
     (results / "models/wgan_vae/seed_0/time.json").unlink()
-    (results / "runs/vae_seed_0.json").unlink()
+    (results / "models/vae/seed_0/time.json").unlink()
+    for model in ("vae", "realnvp"):
+        (results / f"runs/{model}_seed_0.json").unlink()
     (results / "figures/figure_05_realnvp.png").unlink()
     steps = json.loads((results / "runs/wgan_vae_seed_0.json").read_text())["params"]["steps"]
-    (lacking,) = re.findall(r"^## Not finished\n\n(.*?)\n\n", page(), re.M | re.S)
+    incomplete = page()
+    assert re.search(r"^\| Real NVP \| 0 \| \d+ \| unknown \| unknown \|", incomplete, re.M)
+    (lacking,) = re.findall(r"^## Not finished\n\n(.*?)\n\n", incomplete, re.M | re.S)
     assert lacking.splitlines() == [
         "- VAE, seed 0: not begun",
         f"- WGAN from VAE, seed 0: {steps} of {steps} steps",

@@ -89,20 +89,21 @@ def write_exhibit(results: Path, folder: Path, templates: Path, command: str) ->
 def _training(results: Path, model: str, seed: int) -> tuple[str, str]:
     """Return the row of a training that is done, or nothing and how far it has come."""
     record = Record.read(results / f"runs/{model}_seed_{seed}.json")
-    time_file = results / f"models/{model}/seed_{seed}/time.json"
-    if record is None:
-        return "", "not begun"
-    steps = record.params["steps"]
-    if not time_file.exists():
+    folder = results / f"models/{model}/seed_{seed}"
+    if not (folder / "time.json").exists():
+        if record is None:
+            return "", "not begun"
         done = max((sample["step"] for sample in record.samples), default=0)
-        return "", f"{done:,.0f} of {steps:,} steps"
-    time = json.loads(time_file.read_text())
+        return "", f"{done:,.0f} of {record.params['steps']:,} steps"
+    summary, time = (
+        json.loads((folder / f"{name}.json").read_text()) for name in ("summary", "time")
+    )
+    tags, started = (record.tags, record.started) if record else ({}, None)
     measured = pd.read_csv(results / f"benchmarks/train/{model}_seed_{seed}.tsv", sep="\t")
     columns = [
-        f"{steps:,}",
-        record.tags.get("git.commit", "unknown")[:7]
-        + " with changes" * (record.tags.get("git.dirty") == "true"),
-        minute(record.started),
+        f"{summary['hyperparameters']['steps']:,}",
+        tags.get("git.commit", "unknown")[:7] + " with changes" * (tags.get("git.dirty") == "true"),
+        minute(started),
         f"{time['seconds'] / 3600:.2f}",
         f"{time['processor_seconds'] / 3600:.2f}",
         str(time["parts"]),
