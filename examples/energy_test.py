@@ -37,5 +37,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (UserError, OSError, ValueError) as error:
+    except (UserError, OSError, ValueError, KeyError) as error:
         sys.exit(f"error: {error}")

@@ -14,6 +14,7 @@ import torch
 from dgmpipe.data import MoonsDensity
 from dgmpipe.errors import UserError
 from dgmpipe.models import load_model
+from dgmpipe.models.flow import Flow
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     x = torch.tensor([args.point], dtype=torch.float32)
     with torch.no_grad():
-        learned = load_model(args.model).log_prob(x).item()
+        learned = load_model(args.model, Flow).log_prob(x).item()
     truth = MoonsDensity(args.noise).log_prob(x).item()
     print(f"log p({args.point[0]:g}, {args.point[1]:g}): flow {learned:.4f}, truth {truth:.4f}")
 

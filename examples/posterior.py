@@ -13,7 +13,7 @@ from dgmpipe.data import load_mnist
 from dgmpipe.data.batches import to_float
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation import posterior_grid
-from dgmpipe.models import load_model
+from dgmpipe.models import VAE, load_model
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     if not 0 <= args.image < len(images):
         raise ValueError(f"there are images 0 to {len(images) - 1}, not {args.image}")
     image = to_float(images[[args.image]])[0, 0]
-    grid = posterior_grid(load_model(args.model), image, resolution=args.resolution)
+    grid = posterior_grid(load_model(args.model, VAE), image, resolution=args.resolution)
     z1, z2 = grid.map.tolist()
     print(
         f"image {args.image}, label {labels[args.image]}:"

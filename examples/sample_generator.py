@@ -14,7 +14,8 @@ import torch
 
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.samples import sample_images
-from dgmpipe.models import load_model
+from dgmpipe.models import VAE, load_model
+from dgmpipe.models.gan import GAN
 
 
 def main() -> None:
@@ -24,8 +25,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    generator, noise = load_model(args.model).generator, torch.Generator().manual_seed(args.seed)
-    images = sample_images(generator, args.rows**2, noise)
+    model, noise = load_model(args.model, VAE, GAN), torch.Generator().manual_seed(args.seed)
+    images = sample_images(model.generator, args.rows**2, noise)
     n, height, width = images.shape
     tiles = images.view(args.rows, args.rows, height, width).transpose(1, 2)
     picture = tiles.reshape(args.rows * height, args.rows * width)

@@ -60,8 +60,11 @@ def works(*command: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 600) -> None:
     """Wait until a condition holds.
+
+    A loaded machine whose environment is new, with nothing compiled yet, takes minutes to start a
+    server.
 
     Raises:
         TimeoutError: If it does not within so many seconds.

@@ -42,7 +42,7 @@ def mlflow_server() -> Iterator[str]:
         passwords = folder / "pgpass"
         database = _postgresql(stack, folder, passwords)
         variables = [f"STORE={database}", f"ARTIFACTS={folder}/artifacts"]
-        environment = os.environ | {"PGPASSFILE": str(passwords)}
+        environment = os.environ | {"PGPASSFILE": str(passwords), "MLFLOW_WORKERS": "2"}
         yield _make(stack, "server", variables, folder, cwd=ROOT, env=environment)
 
 
@@ -50,7 +50,7 @@ def mlflow_server() -> Iterator[str]:
 def mlflow_ui(folder: Path) -> Iterator[str]:
     """Show the runs under results/ in a folder within the block, and give the address."""
     with contextlib.ExitStack() as stack:
-        environment = os.environ | {"MLFLOW_WORKERS": "1"}  # four take four times as long to start
+        environment = os.environ | {"MLFLOW_WORKERS": "1"}  # the usual four are slow to start
         yield _make(stack, "ui", [], folder, cwd=folder, env=environment)
 
 

@@ -179,3 +179,26 @@ def test_an_empty_folder_gets_one_sentence(
         r"error: .*(results/\S+ (is missing|does not exist);|No such file.*results/).*",
         end.value.code,
     )
+
+
+MODEL = "results/laptop/models/{}/seed_0"
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "reason"),
+    [
+        ("likelihood", MODEL.format("vae"), "holds a VAE; name the folder of a Flow"),
+        ("posterior", MODEL.format("realnvp"), "holds a RealNVP; name the folder of a VAE"),
+        ("sample_generator", MODEL.format("realnvp"), "a RealNVP; name the folder of a VAE or GAN"),
+        ("energy_test", "other.npz", "samples is not a file in the archive"),
+        ("train_flow", "other.npz", "samples is not a file in the archive"),
+    ],
+)
+def test_what_an_example_cannot_take_gets_one_sentence(
+    folder: Path, name: str, argument: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(folder / "other.npz", other=np.zeros((9, 2)))
+    with pytest.raises(SystemExit) as end:
+        _call(monkeypatch, folder, name, argument)
+    assert reason in end.value.code
+    assert "\n" not in end.value.code

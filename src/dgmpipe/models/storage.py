@@ -22,11 +22,16 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
         temporary.write_bytes(save(state))  # save_file hides the reason when a disk is full
 
 
-def load_model(folder: str | Path) -> nn.Module:
+def load_model(folder: str | Path, *kinds: type[nn.Module]) -> nn.Module:
     """Return the trained model in `results/{tier}/models/{model}/seed_{seed}/`, in eval mode.
 
+    Args:
+        folder: Where its weights and its summary are.
+        kinds: Classes of which it has to be one, such as `Flow`; by default any.
+
     Raises:
-        UserError: If a file is missing or damaged, or the weights do not fit the model.
+        UserError: If a file is missing or damaged, the weights do not fit the model, or the model
+            is of another kind.
     """
     summary_path, weights_path = Path(folder, "summary.json"), Path(folder, "model.safetensors")
     try:
@@ -42,6 +47,9 @@ def load_model(folder: str | Path) -> nn.Module:
         raise UserError(f"{weights_path} is missing; train the model first") from error
     except (SafetensorError, OSError) as error:
         raise UserError(f"{weights_path} is not a whole safetensors file: {error}") from error
+    if kinds and not isinstance(model, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise UserError(f"{folder} holds a {type(model).__name__}; name the folder of a {wanted}")
     expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in state.items()}
     for name in sorted(expected.keys() | found.keys()):
