@@ -144,6 +144,17 @@ def test_rows_from_before_an_interruption_are_reported_again(tmp_path: Path) -> 
     assert rows == history
 
 
+def test_denormals_are_zero_as_long_as_a_training_lasts(tmp_path: Path) -> None:
+    def flushed() -> bool:
+        return bool(torch.tensor(1e-39) * 1 == 0)
+
+    seen = []
+    assert not flushed()
+    _run(tmp_path, on_evaluation=lambda _: seen.append(flushed()))
+    assert seen == [True] * 5
+    assert not flushed()
+
+
 def test_image_batches_pass_through_each_epoch_once() -> None:
     images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1).expand(10, 28, 28)
     batches = ImageBatches(images, 3, random_stream(0, "batches"))

@@ -116,7 +116,7 @@ def train(
     progress = Progress(name, steps, initial=step)
     unread: list[dict[str, Tensor]] = []
     task.model.train()
-    with _sigterm_flag() as asked_to_stop:
+    with _sigterm_flag() as asked_to_stop, _without_denormals():
         if not history:
             add_row()
         while step < steps:
@@ -161,6 +161,21 @@ def _require_finite(values: Row, name: str, step: int, checkpoints: Checkpoints)
     kept = checkpoints.latest_path()
     rest = f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet"
     raise UserError(f"{name}: {shown} at step {step:,}; lower its learning rate ({rest})")
+
+
+@contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Take numbers below 1e-38 as zero, in this thread and those that it is the first to need.
+
+    Weight decay lets weights that get no gradient come to such numbers, which processors are slow
+    to calculate with: after 20,000 steps of the VAE a step took more than twice as long.
+    """
+    before = bool(torch.tensor(torch.finfo(torch.float32).smallest_normal) / 2 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 @contextmanager
