@@ -69,7 +69,7 @@ def _standard_deviation(tier: Tier) -> str:
     right, wrong = value((log_variance / 2).exp()), value(log_variance.exp())
     above = (wrong > log_evidence).float().mean()
     return (
-        f"mean over {len(x)} test images {right.mean():.1f} nats; {wrong.mean():.1f} with exp(Σ),"
+        f"mean over {len(x):,} test images {right.mean():.1f} nats; {wrong.mean():.1f} with exp(Σ),"
         f" which exceeds log p(x), so is no bound, for {above:.0%} of them"
     )
 
