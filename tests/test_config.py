@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dgmpipe.config import check_config
+from dgmpipe.config import check_config, tier_changes
 from dgmpipe.errors import UserError
 from dgmpipe.models.catalog import MODELS
 
@@ -41,6 +41,20 @@ def test_the_tiers_have_the_same_keys() -> None:
 
 def test_the_tiers_have_names_of_their_own() -> None:
     assert {TIERS[name]["tier"] for name in TIERS} == {"laptop", "paper", "smoke"}
+
+
+def test_a_config_is_compared_with_the_file_of_its_tier() -> None:
+    config = copy.deepcopy(TIERS["paper"])
+    assert tier_changes(config, ROOT / "config") == []
+    config["models"]["wgan_vae"] = config["models"]["wgan_vae"] | {"steps": 700}
+    config["seeds"] = [0, 1]
+    del config["models"]["classifier"]
+    assert tier_changes(config, ROOT / "config") == [
+        "seeds: [0, 1] instead of [0]",
+        "models.wgan_vae.steps: 700 instead of 50000",
+        "models.classifier: left out",
+    ]
+    assert tier_changes(config | {"tier": "mine"}, ROOT / "config") == []
 
 
 def test_every_key_is_explained() -> None:

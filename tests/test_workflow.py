@@ -17,6 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+import yaml
 from playwright.sync_api import Browser
 
 from dgmpipe.models import VAE, OTFlow, RealNVP, load_model
@@ -257,10 +258,13 @@ def test_the_report_has_tables_as_files_the_graph_and_run_times(
 def test_every_statement_of_the_paper_gets_a_number_and_a_verdict(
     smoke: Path, tmp_path: Path
 ) -> None:
+    config = yaml.safe_load((smoke / "config/smoke.yaml").read_text())
+    (tmp_path / "smoke.yaml").write_text(yaml.safe_dump(config | {"seeds": [0, 7]}))
     command = [sys.executable, "-m", "dgmpipe.reproduction", "results/smoke"]
     command += ["--images", "results/data/mnist-sample", "--docs", str(tmp_path)]
-    subprocess.run(command, cwd=smoke, check=True, timeout=300)
+    subprocess.run([*command, "--configs", str(tmp_path)], cwd=smoke, check=True, timeout=300)
     statements = (tmp_path / "reproduction.md").read_text()
+    assert "the tier smoke has seeds: [0] instead of [0, 7]" in statements
     assert "not yet computed" not in statements
     assert len(re.findall(r"\| (not )?reproduced \|$", statements, re.M)) == 20
     for count in ("42,913", "205,848", "1,229", "45,924"):
@@ -292,6 +296,7 @@ def test_a_page_of_markdown_shows_a_tier_and_what_it_lacks(smoke: Path, tmp_path
 
     complete = page()
     assert "Not finished" not in complete
+    assert "Otherwise than" not in complete
     for path in re.findall(r"\]\((.*?)\)", complete):
         assert (tmp_path / "page" / path).exists()
     shown = set(re.findall(r"^!\[\w+\]\(figures/(\w+)\.png\)$", complete, re.M))
@@ -306,7 +311,11 @@ def test_a_page_of_markdown_shows_a_tier_and_what_it_lacks(smoke: Path, tmp_path
         (results / f"runs/{model}_seed_0.json").unlink()
     (results / "figures/figure_05_realnvp.png").unlink()
     steps = json.loads((results / "runs/wgan_vae_seed_0.json").read_text())["params"]["steps"]
+    config = yaml.safe_load((smoke / "config/smoke.yaml").read_text())
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/smoke.yaml").write_text(yaml.safe_dump(config | {"seeds": [0, 7]}))
     incomplete = page()
+    assert "config file has it\n\n- seeds: [0] instead of [0, 7]\n\n##" in incomplete
     assert re.search(r"^\| Real NVP \| 0 \| \d+ \| unknown \| unknown \|", incomplete, re.M)
     (lacking,) = re.findall(r"^## Not finished\n\n(.*?)\n\n", incomplete, re.M | re.S)
     assert lacking.splitlines() == [

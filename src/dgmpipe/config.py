@@ -3,7 +3,7 @@
 import difflib
 import functools
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from jsonschema.exceptions import ValidationError, best_match
 from dgmpipe.errors import UserError
 from dgmpipe.models.catalog import MODELS
 
-__all__ = ["check_config"]
+__all__ = ["check_config", "tier_changes"]
 
 # What JSON Schema calls the types of YAML's values.
 _TYPE_NAMES = {
@@ -47,6 +47,31 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
         raise UserError(f"config: {_explain(error)}; see config/README.md")
     for sentence in _contradictions(config):
         raise UserError(f"config: {sentence}; see config/README.md")
+
+
+def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
+    """Say where a config differs from the file of its tier.
+
+    Args:
+        config: The config of an invocation.
+        folder: Folder of the config files.
+
+    Returns:
+        A line a key, such as "models.vae.steps: 500 instead of 2000"; none if the tier has no file.
+    """
+    blocks = (yaml.safe_load(path.read_text()) for path in sorted(Path(folder).glob("*.yaml")))
+    own = [block for block in blocks if block.get("tier") == config["tier"]]
+    return list(_differences(config, own[0])) if own else []
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    for key, value in theirs.items():
+        if key not in ours:
+            yield f"{at}{key}: left out"
+        elif isinstance(value, Mapping):
+            yield from _differences(ours[key], value, f"{at}{key}.")
+        elif ours[key] != value:
+            yield f"{at}{key}: {ours[key]} instead of {value}"
 
 
 def _contradictions(config: dict[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from dgmpipe.config import tier_changes
 from dgmpipe.models.catalog import MODELS
 from dgmpipe.records import Record
 from dgmpipe.report import SECTIONS, minute, provenance, write_captions
@@ -22,7 +23,7 @@ PAGE = """\
 Made by `{command}` from the files of this tier. Captions take their
 numbers from the [tables](tables), which have all of them. Weights are not kept here.
 
-{missing}## Where they come from
+{missing}{changes}## Where they come from
 
 | | |
 |---|---|
@@ -40,15 +41,18 @@ processor as well.
 """
 
 
-def write_exhibit(results: Path, folder: Path, templates: Path, command: str) -> None:
+def write_exhibit(
+    results: Path, folder: Path, templates: Path, configs: Path, command: str
+) -> None:
     """Write README.md, config.yaml, `figures/` and `tables/` of a tier.
 
-    The page names also what is not made.
+    The page names also what is not made, and what was made with other settings than the tier's.
 
     Args:
         results: Folder `results/{tier}`.
         folder: Where they go; figures and tables that are there go.
         templates: Folder of the captions' templates, workflow/report.
+        configs: Folder of the config files.
         command: What the page says that it is made by.
 
     Raises:
@@ -75,15 +79,21 @@ def write_exhibit(results: Path, folder: Path, templates: Path, command: str) ->
                 missing += f"- {MODELS[model].title}, seed {seed}: {how_far}\n"
     listed = [name for section in SECTIONS.values() for name in section]
     missing += "".join(f"- {name}\n" for name in listed if name not in names)
+    changes = "".join(f"- {line}\n" for line in tier_changes(config, configs))
     page = PAGE.format(
         tier=config["tier"],
         command=command,
-        missing=f"## Not finished\n\n{missing}\n" if missing else "",
+        missing=_unless_empty("Not finished", missing),
+        changes=_unless_empty("Otherwise than the tier's config file has it", changes),
         trainings=trainings,
         **provenance(results),
     )
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     (folder / "README.md").write_text(page + "".join(_sections(results, names)))
+
+
+def _unless_empty(heading: str, items: str) -> str:
+    return f"## {heading}\n\n{items}\n" if items else ""
 
 
 def _training(results: Path, model: str, seed: int) -> tuple[str, str]:
@@ -131,10 +141,11 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="folder results/{tier}")
     parser.add_argument("folder", type=Path, help="where README.md, figures/ and tables/ go")
     parser.add_argument("--templates", type=Path, default=Path("workflow/report"))
+    parser.add_argument("--configs", type=Path, default=Path("config"))
     arguments = parser.parse_args()
     command = f"python -m dgmpipe.exhibit {arguments.results} {arguments.folder}"
     try:
-        write_exhibit(arguments.results, arguments.folder, arguments.templates, command)
+        write_exhibit(**vars(arguments), command=command)
     except FileNotFoundError as error:
         sys.exit(f"error: {error}; run the workflow for that tier first")
 

@@ -21,7 +21,7 @@ REPRODUCTION = """\
 Made by `{command}`.
 A verdict is computed from the numbers in its row, of the tier that the row names. Statements that
 rest on a slip of the paper or of its published code are also in [deviations.md](deviations.md).
-
+{changes}
 | where | the paper says | here | tier | verdict |
 |---|---|---|---|---|
 """
@@ -30,7 +30,7 @@ DEVIATED = """\
 
 Made by `{command}`.
 "Code" is what the authors published with the paper. Numbers without a tier follow from the text.
-
+{changes}
 | where | there | here | in numbers | tier |
 |---|---|---|---|---|
 """
@@ -199,18 +199,26 @@ STATEMENTS = [
 ]
 
 
-def write_pages(tiers: list[Tier], docs: Path, command: str) -> None:
+def write_pages(tiers: list[Tier], docs: Path, configs: Path, command: str) -> None:
     """Write reproduction.md and deviations.md, each row from the first tier that has what it takes.
 
     Args:
         tiers: In the order of preference.
         docs: Folder of the pages.
+        configs: Folder of the config files; the pages say where a tier was computed otherwise.
         command: What the pages say that they are made by.
     """
-    lines = [_statement(statement, tiers) for statement in STATEMENTS]
-    (docs / "reproduction.md").write_text(REPRODUCTION.format(command=command) + "".join(lines))
-    lines = [_deviation(deviation, tiers) for deviation in DEVIATIONS]
-    (docs / "deviations.md").write_text(DEVIATED.format(command=command) + "".join(lines))
+    changes = "".join(
+        f"\nOtherwise than its config file, the tier {tier.name} has {', '.join(lines)}.\n"
+        for tier in tiers
+        if (lines := tier.changes(configs))
+    )
+    for name, head, rows in (
+        ("reproduction", REPRODUCTION, [_statement(s, tiers) for s in STATEMENTS]),
+        ("deviations", DEVIATED, [_deviation(d, tiers) for d in DEVIATIONS]),
+    ):
+        page = head.format(command=command, changes=changes) + "".join(rows)
+        (docs / f"{name}.md").write_text(page)
 
 
 def _statement(statement: Statement, tiers: list[Tier]) -> str:
@@ -249,13 +257,14 @@ def main() -> None:
     parser.add_argument("results", nargs="+", type=Path, help="folders results/{tier}")
     parser.add_argument("--images", type=Path, default=Path("results/data/mnist"))
     parser.add_argument("--docs", type=Path, default=Path("docs"))
+    parser.add_argument("--configs", type=Path, default=Path("config"))
     arguments = parser.parse_args()
     missing = [folder for folder in arguments.results if not (folder / "tables").is_dir()]
     if missing:
         sys.exit(f"error: {missing[0]} has no tables; run the workflow for that tier first")
     command = "python -m dgmpipe.reproduction " + " ".join(map(str, arguments.results))
     tiers = [Tier(folder, arguments.images) for folder in arguments.results]
-    write_pages(tiers, arguments.docs, command)
+    write_pages(tiers, arguments.docs, arguments.configs, command)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dgmpipe.config import tier_changes
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import load_mnist
 from dgmpipe.models.storage import load_model
 from dgmpipe.models.vae import VAE
+from dgmpipe.records import Record
 
 __all__ = ["Tier"]
 
@@ -29,6 +31,11 @@ class Tier:
     def __init__(self, results: Path, images: Path) -> None:
         self.name = results.name
         self._results, self._images = results, images
+
+    def changes(self, configs: Path) -> list[str]:
+        """Return where its last invocation differed from the tier's file in a folder of configs."""
+        invocation = Record.read(self._results / "invocation.json")
+        return tier_changes(invocation.config, configs) if invocation else []
 
     def row(self, table: str, **keys: Any) -> dict[str, Any]:
         """Return the first row of a table in which the named columns have these values."""
