@@ -49,7 +49,8 @@ def test_an_energy_test_is_measured(implementation: str) -> None:
     measured = energy.run(implementation, 40, 30, threads=1)
     assert measured["n"] == 40
     assert measured["m"] == 30
-    assert 0 < measured["seconds"] < 60
+    assert measured["seconds"] > 0
+    assert measured["added_mb"] >= 0
 
 
 def test_a_profile_names_what_a_convolutional_step_does() -> None:

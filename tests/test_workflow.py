@@ -425,12 +425,9 @@ def test_a_kill_of_snakemake_changes_no_byte_of_the_results(smoke: Path, tmp_pat
 
 
 def test_a_second_run_has_nothing_to_do(smoke: Path) -> None:
-    start = time.monotonic()
     again = _snakemake(smoke, "all", "--configfile", "config/smoke.yaml")
     assert again.returncode == 0
     assert "Nothing to be done" in again.stderr
-    # Several times what it takes on an idle machine.
-    assert time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize(
