@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -77,7 +78,13 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 600) -> 
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    """Return a port of the loopback that nobody listens on.
+
+    It is below those that the system gives to whoever asks for any, one of which another process
+    may be given before a server is there to listen on it; and above those of the SLURM test.
+    """
+    while True:
+        port = random.SystemRandom().randrange(18_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return port

@@ -75,7 +75,7 @@ def why_no_cluster() -> str | None:
     missing = [name for name in PROGRAMS if shutil.which(name, path=_path()) is None]
     if missing:
         return f"not installed: {', '.join(missing)} (Debian: slurm-wlm and munge)"
-    if (_PLACE / "slurm.conf").exists():
+    if os.path.lexists(_PLACE / "slurm.conf"):
         return f"this machine has a SLURM of its own: {_PLACE / 'slurm.conf'}"
     return None
 

@@ -15,6 +15,8 @@ from dgmpipe.devices import choose_device
 from dgmpipe.gpus import count_gpus
 from dgmpipe.usage import Usage
 
+ROOT = Path(__file__).parent.parent
+
 
 @pytest.fixture
 def three_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -45,18 +47,44 @@ def test_a_gpu_is_free_again_when_its_process_has_ended(tmp_path: Path) -> None:
     assert choose_in_a_process() == 1
 
 
-@pytest.mark.parametrize(
-    ("visible", "count"),
-    [(None, 2), ("0", 1), ("1,0", 2), ("", 0), ("-1", 0), ("0,1,2,3", 2)],
-)
-def test_gpus_are_those_that_are_visible(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, visible: str | None, count: int
-) -> None:
+@pytest.fixture
+def driver_of_two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: a)'\necho 'GPU 1: A (UUID: b)'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.usefixtures("driver_of_two_gpus")
+@pytest.mark.parametrize(
+    ("device", "shared", "of_a_training"),
+    [("auto", 2, 1), ("cuda", 1, 1), ("cuda:1", 1, 1), ("cpu", 0, 0)],
+)
+def test_trainings_share_out_the_gpus_that_the_config_lets_them_use(
+    device: str, shared: int, of_a_training: int, tmp_path: Path
+) -> None:
+    assert count_gpus(device) == shared
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--dry-run"]
+    command += ["--workflow-profile", "workflow/profiles/default", "--cores", "4", "--nolock"]
+    command += ["--config", f"device={device}", "--directory", str(tmp_path)]
+    command += ["--configfile", "config/smoke.yaml", "--"]
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    planned = subprocess.run(
+        [*command, "results/smoke/models/realnvp/seed_0/model.safetensors"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f"gpu={of_a_training}" in planned.stdout + planned.stderr
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"),
+    [(None, 2), ("0", 1), ("1,0", 2), ("", 0), ("-1", 0), ("0,1,2,3", 2)],
+)
+@pytest.mark.usefixtures("driver_of_two_gpus")
+def test_gpus_are_those_that_are_visible(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, count: int
+) -> None:
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert count_gpus() == count
@@ -70,8 +98,12 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> No
     assert count_gpus() == 0
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED), RuntimeError("device 0 is not visible")],
+)
 def test_use_of_a_gpu_is_sampled_as_far_as_the_driver_tells(
-    monkeypatch: pytest.MonkeyPatch,
+    reason: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "memory_reserved", {"cuda:1": 3_000_000}.get)
     monkeypatch.setattr(torch.cuda, "utilization", {"cuda:1": 70}.get)
@@ -79,7 +111,7 @@ def test_use_of_a_gpu_is_sampled_as_far_as_the_driver_tells(
     assert (sample["system/gpu_memory_mb"], sample["system/gpu_percent"]) == (3, 70)
 
     def untold(device: str) -> int:
-        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        raise reason
 
     monkeypatch.setattr(torch.cuda, "utilization", untold)
     assert Usage("cuda:1").sample().keys() == sample.keys() - {"system/gpu_percent"}

@@ -61,9 +61,21 @@ def _given(job: dict[str, str]) -> tuple[dict[str, str], int]:
     return dict(part.split("=") for part in job["TRES"].split(",")), 60 * hours + minutes
 
 
+def _of_slurm() -> set[psutil.Process]:
+    names = {"slurmctld", "slurmd", "slurmstepd", "munged"}
+    running = [p for p in psutil.process_iter(["name", "status"]) if p.info["name"] in names]
+    return {p for p in running if p.info["status"] != psutil.STATUS_ZOMBIE}
+
+
+@pytest.fixture(scope="module")
+def before() -> set[psutil.Process]:
+    """What of SLURM runs already; some systems start munged as soon as it is installed."""
+    return _of_slurm()
+
+
 @pytest.fixture(scope="module")
 def finished(
-    tmp_path_factory: pytest.TempPathFactory, shared_server: str
+    tmp_path_factory: pytest.TempPathFactory, shared_server: str, before: set[psutil.Process]
 ) -> tuple[Path, Jobs, dict[str, int]]:
     """The folder and the jobs of a run in which one training was cancelled, and their GPUs."""
     if reason := why_no_cluster():
@@ -169,8 +181,6 @@ def test_the_shared_server_has_every_training_and_figure(
 
 
 @pytest.mark.usefixtures("finished")
-def test_nothing_is_left_of_the_cluster() -> None:
-    names = {"slurmctld", "slurmd", "slurmstepd", "munged"}
-    running = [p for p in psutil.process_iter(["name", "status"]) if p.info["name"] in names]
-    assert not [p for p in running if p.info["status"] != psutil.STATUS_ZOMBIE]
+def test_nothing_is_left_of_the_cluster(before: set[psutil.Process]) -> None:
+    assert not _of_slurm() - before
     assert not any(Path("/etc/slurm", name).exists() for name in ("slurm.conf", "gres.conf"))

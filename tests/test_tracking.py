@@ -23,6 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 import dgmpipe
+from daemons import free_port
 from dgmpipe import mlflow_copy, tracking
 from dgmpipe.errors import Interrupted
 from dgmpipe.mlflow_copy import experiment_name, tracking_uri
@@ -500,9 +501,7 @@ class Server:
     """MLflow's own server on the loopback, with the tests' database."""
 
     def __init__(self, store: str, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self.uri = f"http://127.0.0.1:{self._port}"
         self._arguments = (store, str(folder), self._port)
         self._process: BaseProcess | None = None

@@ -229,6 +229,21 @@ def test_an_unknown_device_is_named(name: str) -> None:
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def test_the_log_of_a_long_training_is_short(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    clock = 0.0
+    progress = Progress("wgan_random, seed 0", 50_000)
+    for step in range(1, 50_001):
+        clock += 0.25
+        progress.advance({"loss": 1.0}, step)
+    lines = capsys.readouterr().err.splitlines()
+    assert 100 < len(lines) < 130
+    assert "step 20 of" in lines[0]
+    assert "step 50,000 of 50,000" in lines[-1]
+
+
 def test_progress_writes_lines_to_a_log(capsys: pytest.CaptureFixture) -> None:
     progress = Progress("vae, seed 0", 40, seconds=0)
     progress.advance({"loss": 12.3456}, 10)

@@ -63,7 +63,7 @@ _BEST = "best"  # the alias of the version that a registered model is for
 _BATCH = 1000  # metrics that MLflow takes at once
 
 # Seconds to wait for the other processes that open a local database, and for its lock.
-_PATIENCE = 60
+_PATIENCE = 300
 _LOCK_PATIENCE = 10
 
 # MLflow's tracebacks and news of its tables are not for the terminal of whoever wants a figure.
@@ -358,6 +358,11 @@ def _experiment_id(client: MlflowClient, tier: str) -> str:
         tags = {MLFLOW_RUN_NOTE: _EXPERIMENT_NOTE}
         return client.create_experiment(name, artifact_location=artifacts, tags=tags)
     if uri == _DATABASE and experiment.artifact_location != artifacts:
+        if not experiment.artifact_location.startswith("file:"):
+            raise UserError(
+                f"experiment {name} was made through a server: start it (make server) and set"
+                " MLFLOW_TRACKING_URI to its address"
+            )
         raise UserError(
             f"its files would go to {experiment.artifact_location}, where this folder once was:"
             " move results/mlflow.db away"

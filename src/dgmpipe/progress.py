@@ -15,7 +15,8 @@ class Progress:
         description: What is being done, such as "vae, seed 0".
         total: Number of steps.
         initial: Steps that were done before.
-        seconds: Time between two lines in a log.
+        seconds: Time between two lines in a log, at first; later it is a twentieth of the time so
+            far, so that the log of a day is short enough to be shown whole.
     """
 
     def __init__(
@@ -38,7 +39,8 @@ class Progress:
             self._bar.update(done - self._done)
         self._done = done
         now = time.monotonic()
-        if self._bar is None and (now - self._last_line >= self._seconds or done == self._total):
+        pause = max(self._seconds, (now - self._start) / 20)
+        if self._bar is None and (now - self._last_line >= pause or done == self._total):
             rate = (done - self._initial) / max(now - self._start, 1e-9)
             left = (self._total - done) / max(rate, 1e-9)
             print(

@@ -83,7 +83,8 @@ def git_state() -> dict[str, str]:
     """Return the commit that is checked out and whether files differ from it, if git knows."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(_PACKAGE), *arguments]
+        # Without the lock that a commit of the user's at the same moment would stumble over.
+        command = ["git", "--no-optional-locks", "-C", str(_PACKAGE), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:

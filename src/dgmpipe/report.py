@@ -61,8 +61,8 @@ SECTIONS = {
 TITLES = {name: model.title for name, model in MODELS.items()} | {"real": "real training images"}
 
 
-def make_report(config: Mapping[str, Any], results: Path, templates: Path, snakefile: Path) -> None:
-    """Write `report.html` of a finished tier, with its captions and its config beside it.
+def make_report(config: Mapping[str, Any], results: Path, templates: Path, snakefile: Path) -> bool:
+    """Write `report.html` of a tier, with its captions and its config beside it.
 
     Args:
         config: The config of the invocation.
@@ -70,22 +70,29 @@ def make_report(config: Mapping[str, Any], results: Path, templates: Path, snake
         templates: Folder of the captions' templates, workflow/report.
         snakefile: The workflow.
 
+    Returns:
+        Whether there is anything to be shown.
+
     Raises:
         subprocess.CalledProcessError: If Snakemake cannot make it; its output says why.
     """
     made = write_captions(config, results, templates)
+    if not made:
+        return False
     config_file = results / "config.yaml"
     config_file.write_text(yaml.safe_dump(dict(config), sort_keys=False))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--nolock"]
     command += ["--report", str(results / "report.html"), "--configfile", str(config_file)]
     command += ["--report-stylesheet", str(templates / "style.css")]
     subprocess.run([*command, "--", *map(str, made)], check=True, capture_output=True, text=True)
+    return True
 
 
 def write_captions(config: Mapping[str, Any], results: Path, templates: Path) -> list[Path]:
     """Write a caption for each figure and table there is, and the page that shows all of them.
 
-    A template takes its numbers from the tables, so that a caption cannot differ from them.
+    A template takes its numbers from the tables, so that a caption cannot differ from them; one
+    whose table is not there yet says so instead.
 
     Args:
         config: The config of the invocation.
@@ -105,9 +112,7 @@ def write_captions(config: Mapping[str, Any], results: Path, templates: Path) ->
     )
     environment.filters["pm"] = pm
     numbers = _numbers(config, results)
-    texts = {
-        path.stem: environment.get_template(f"{path.stem}.rst").render(numbers) for path in made
-    }
+    texts = {path.stem: _caption(environment, path.stem, numbers) for path in made}
     shows = {path.stem: _raw_html(_picture(path, texts[path.stem])) for path in made}
     page = environment.get_template("workflow.rst")
     texts["workflow"] = page.render(numbers, captions=dict(texts), shows=shows, sections=SECTIONS)
@@ -115,6 +120,15 @@ def write_captions(config: Mapping[str, Any], results: Path, templates: Path) ->
     for name, text in texts.items():
         (results / "captions" / f"{name}.rst").write_text(text)
     return made
+
+
+def _caption(environment: jinja2.Environment, name: str, numbers: Mapping[str, Any]) -> str:
+    """Return the caption of a figure or table, which a tier that is not finished may not have."""
+    template = environment.get_template(f"{name}.rst")
+    try:
+        return template.render(numbers)
+    except (jinja2.UndefinedError, LookupError):
+        return "The numbers of this caption are not computed yet.\n"
 
 
 def _picture(path: Path, caption: str) -> str:
@@ -165,7 +179,7 @@ def _numbers(config: Mapping[str, Any], results: Path) -> dict[str, Any]:
         return [row for row in rows if row["seed"] == seed]
 
     def flow(model: str) -> dict[str, Any]:
-        return next(row for row in shown(tables["flows"]) if row["model"] == model)
+        return {row["model"]: row for row in shown(tables["flows"])}[model]
 
     numbers = {"config": config, "tables": tables, "titles": TITLES, "shown": shown, "flow": flow}
     numbers["gans"] = [name for name in config["models"] if name.startswith(("dcgan", "wgan"))]
@@ -216,8 +230,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     arguments = parser.parse_args()
     try:
-        make_report(json.load(sys.stdin), **vars(arguments))
-        print(f"{arguments.results / 'report.html'} shows all of it", file=sys.stderr)
+        if make_report(json.load(sys.stdin), **vars(arguments)):
+            print(f"{arguments.results / 'report.html'} shows all of it", file=sys.stderr)
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip() or "it said nothing").splitlines()[-1]
         print(f"warning: no report.html was made: {last}", file=sys.stderr)

@@ -34,6 +34,7 @@ class Usage:
             import torch
 
             used["system/gpu_memory_mb"] = torch.cuda.memory_reserved(self._device) / 1e6
-            with contextlib.suppress(pynvml.NVMLError):
+            # torch says RuntimeError of a part of a GPU (MIG), of which the driver tells nothing.
+            with contextlib.suppress(pynvml.NVMLError, RuntimeError):
                 used["system/gpu_percent"] = float(torch.cuda.utilization(self._device))
         return used

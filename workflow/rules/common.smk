@@ -54,10 +54,9 @@ SHOWN_SEED = config["seeds"][0]
 
 
 # Without a GPU nothing limits the trainings but the number of cores.
-if workflow.is_main_process and "gpu" not in workflow.global_resources and count_gpus():
-    workflow.register_resource(
-        "gpu", count_gpus() * config["cluster"]["trainings_per_gpu"]
-    )
+if workflow.is_main_process and "gpu" not in workflow.global_resources:
+    if gpus := count_gpus(config["device"]):
+        workflow.register_resource("gpu", gpus * config["cluster"]["trainings_per_gpu"])
 
 
 wildcard_constraints:

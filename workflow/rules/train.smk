@@ -17,7 +17,7 @@ rule train:
     resources:
         mem_mb=growing(config["cluster"]["training_mb"]),
         runtime=training_minutes,
-        gpu=1,
+        gpu=0 if config["device"] == "cpu" else 1,
     params:
         config=lambda wildcards: config["models"][wildcards.model],
         dataset=training_dataset,
