@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from dgmpipe.evaluation.flow_report import flow_report
 from dgmpipe.evaluation.flows import (
     density_grid,
     energy_distance_to_normal,
@@ -175,3 +176,16 @@ def test_figure_flow_draws_its_arrays():
     assert "0.5000 ± 0.0100" in figure.get_supxlabel()
     with pytest.raises(ValueError, match="hidden_states"):
         figure_flow({**arrays, "hidden_states": np.zeros((5, 2))}, title="a flow")
+
+
+def test_a_flow_in_another_precision_gets_the_same_report():
+    torch.manual_seed(0)
+    flow = RealNVP(width=8)
+    settings = {"noise": 0.05, "seed": 0, "num_held_out": 300, "resolution": 30, "num_latent": 100}
+    arrays, numbers = flow_report(flow, **settings)
+    precise_arrays, precise = flow_report(flow.double(), **settings)
+    assert precise.pop("inverse_error") < 1e-14 < numbers.pop("inverse_error")
+    assert numbers == pytest.approx(precise, rel=1e-3, abs=1e-3)
+    for name, values in arrays.items():
+        precise_values = precise_arrays[name].double()
+        torch.testing.assert_close(values.double(), precise_values, rtol=1e-3, atol=1e-3)

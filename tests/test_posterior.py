@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -130,6 +131,28 @@ def test_the_gap_is_the_divergence_of_the_approximate_posterior(
     gap = arrays["log_evidence"] - arrays["elbo"]
     assert gap[0].item() == pytest.approx(divergence.item(), abs=0.02)
     assert arrays["label"].tolist() == [4]
+
+
+def test_posteriors_in_another_precision_are_the_same(trained: VAE, images: torch.Tensor) -> None:
+    settings = {"limit": 5, "resolution": 40}
+    single = compare_posteriors(trained, images, torch.arange(300), [4, 7], **settings)
+    double = copy.deepcopy(trained).double()
+    precise = compare_posteriors(double, images, torch.arange(300), [4, 7], **settings)
+    for name, values in precise.items():
+        torch.testing.assert_close(values.double(), single[name].double(), rtol=1e-3, atol=1e-2)
+
+
+def test_one_sample_estimates_of_the_bound_have_it_as_their_mean(
+    trained: VAE, images: torch.Tensor
+) -> None:
+    x = images[:20].unsqueeze(1).float() / 255
+    stream = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        estimates = torch.stack([trained.elbo(x, stream) for _ in range(400)]).double()
+    standard_errors = estimates.std(0) / 20
+    deviations = (estimates.mean(0) - elbo(trained, x).value) / standard_errors
+    # More than 5 standard errors: one in 80,000 of twenty normal deviations.
+    assert deviations.abs().max() < 5
 
 
 def test_aggregate_posterior_is_the_mean_density() -> None:

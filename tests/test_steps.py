@@ -117,6 +117,15 @@ def _check_like_torchs(ours: nn.Module, torchs: nn.Module, shape: tuple[int, ...
         torch.testing.assert_close(one, other)
     assert ours(x[:0]).shape == (0, *y.shape[1:])
 
+    def of_all(*inputs: Tensor) -> Tensor:
+        names = [name for name, _ in ours.named_parameters()]
+        state = dict(zip(names, inputs[1:], strict=True))
+        return torch.func.functional_call(ours, state, inputs[:1])
+
+    inputs = tuple(t.detach()[:2].requires_grad_() for t in [x])
+    parameters = tuple(p.detach().requires_grad_() for p in ours.parameters())
+    assert torch.autograd.gradgradcheck(of_all, (*inputs, *parameters), fast_mode=True)
+
 
 @pytest.mark.parametrize(("height", "width"), [(28, 28), (12, 8), (2, 2)])
 def test_convolutions_of_one_channel_are_those_of_torch(height: int, width: int) -> None:

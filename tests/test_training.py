@@ -34,6 +34,7 @@ class _Line(Task):
         self.steps_taken = 0
         self.breaks_at = config.get("breaks_at", math.inf)
         self.stops_at = config.get("stops_at", math.inf)
+        self.spoils_at = config.get("spoils_at", math.inf)
 
     def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
         self.steps_taken += 1
@@ -45,6 +46,8 @@ class _Line(Task):
         self.optimizers["adam"].zero_grad()
         loss.backward()
         self.optimizers["adam"].step()
+        if self.steps_taken == self.spoils_at:
+            self.model[0].weight.data[0, 0] = math.inf
         factor = math.nan if self.steps_taken == self.breaks_at else 1.0
         return {"loss": loss.detach() * factor, "other": loss.detach() + 1}
 
@@ -128,6 +131,15 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_values(tmp_path: Path) ->
     assert "at step 67" in message
     assert str(tmp_path / "step_000000060.ckpt") in message
     assert Checkpoints(tmp_path).load_latest()["step"] == 60
+
+
+@pytest.mark.parametrize(("at", "why"), [(60, "to be saved"), (80, "to be evaluated")])
+def test_weights_that_are_not_finite_are_neither_saved_nor_evaluated(
+    at: int, why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=rf"^line: a weight is not finite at step {at}; lower"):
+        _run(tmp_path, {"spoils_at": at})
+    assert Checkpoints(tmp_path).load_latest()["step"] < at, why
 
 
 def test_rows_are_reported_as_they_are_made(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ __all__ = ["Tier"]
 
 
 class Tier:
-    """The results of a tier; of several seeds the first.
+    """The results of a tier; of several seeds the first that its config names.
 
     What a tier has not come to raises FileNotFoundError.
 
@@ -31,33 +31,42 @@ class Tier:
     def __init__(self, results: Path, images: Path) -> None:
         self.name = results.name
         self._results, self._images = results, images
+        self._invocation = Record.read(results / "invocation.json")
+        self._seed = self._invocation.config["seeds"][0] if self._invocation else 0
 
     def changes(self, configs: Path) -> list[str]:
         """Return where its last invocation differed from the tier's file in a folder of configs."""
-        invocation = Record.read(self._results / "invocation.json")
-        return tier_changes(invocation.config, configs) if invocation else []
+        return tier_changes(self._invocation.config, configs) if self._invocation else []
 
     def row(self, table: str, **keys: Any) -> dict[str, Any]:
-        """Return the first row of a table in which the named columns have these values."""
+        """Return the row of a table, of the tier's seed, in which columns have these values."""
         rows = pd.read_csv(self._results / "tables" / f"{table}.csv")
+        if "seed" in rows:
+            keys["seed"] = self._seed
         for column, value in keys.items():
             rows = rows[rows[column] == value]
         if rows.empty:
             raise FileNotFoundError(f"{table} has no row with {keys}")
         return {str(name): value for name, value in rows.iloc[0].items()}
 
-    def arrays(self, name: str) -> dict[str, np.ndarray]:
-        """Return the arrays of an evaluation, such as "vae/seed_0/latent"."""
-        return dict(np.load(self._results / "evaluation" / f"{name}.npz"))
+    def arrays(self, model: str, name: str) -> dict[str, np.ndarray]:
+        """Return the arrays of an evaluation of a model, such as "latent" of "vae"."""
+        path = self._results / f"evaluation/{model}/seed_{self._seed}/{name}.npz"
+        return dict(np.load(path))
+
+    def floor(self) -> np.ndarray:
+        """Return the energy distances of real images, shape (D,), of `energy_floor.npz`."""
+        return np.load(self._results / "evaluation/energy_floor.npz")["energy_distances"]
 
     def history(self, model: str) -> pd.DataFrame:
         """Return a row an evaluation of a training."""
-        return pd.read_csv(self._results / f"models/{model}/seed_0/history.csv")
+        return pd.read_csv(self._results / f"models/{model}/seed_{self._seed}/history.csv")
 
     def evidence_images(self) -> tuple[VAE, Tensor, Tensor]:
         """Return the VAE, the test images (N, 1, 28, 28) of `evidence.csv`, their log p(x) (N,)."""
-        evidence = pd.read_csv(self._results / "evaluation/vae/seed_0/evidence.csv")
-        vae = load_model(self._results / "models/vae/seed_0")
+        folder = f"vae/seed_{self._seed}"
+        evidence = pd.read_csv(self._results / "evaluation" / folder / "evidence.csv")
+        vae = load_model(self._results / "models" / folder)
         assert isinstance(vae, VAE)
         images, _ = load_mnist(self._images, "t10k")
         index, log_evidence = (

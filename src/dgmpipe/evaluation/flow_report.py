@@ -65,16 +65,17 @@ def flow_report(
     numbers["mass"] = (log_density.double().exp().sum() * cell).item()
     points = torch.cartesian_prod(y_axis, x_axis).flip(1)
     latent_samples = torch.randn(200, 2, generator=stream)
+    like = next(flow.parameters())
     arrays = {
         "batch": x[:256],
         "latent_samples": latent_samples,
-        "samples": flow(latent_samples.to(next(flow.parameters())))[0].cpu(),
+        "samples": flow(latent_samples.to(like))[0].cpu(),
         "x_axis": x_axis,
         "y_axis": y_axis,
         "log_density": log_density,
         "true_log_density": truth.log_prob(points).view(resolution, resolution),
-        "hidden_states": flow.hidden_states(z[:6].to(next(flow.parameters()))).cpu(),
-        "latent": torch.cat([flow.inverse(some)[0] for some in x.split(10_000)]),
+        "hidden_states": flow.hidden_states(z[:6].to(like)).cpu(),
+        "latent": torch.cat([flow.inverse(some.to(like))[0].cpu() for some in x.split(10_000)]),
         "nll": torch.tensor(numbers["nll"]),
         "nll_standard_error": torch.tensor(numbers["nll_standard_error"]),
         "entropy": torch.tensor(numbers["entropy"]),

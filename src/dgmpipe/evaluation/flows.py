@@ -109,7 +109,7 @@ class Gaussianity:
     """How far latent points are from N(0, I), beside what true draws of N(0, I) would show.
 
     Attributes:
-        energy_distance: Unbiased estimate of the squared energy distance to N(0, I).
+        energy_distance: Unbiased estimate of the energy distance to N(0, I).
         null_quantile: Its 95% quantile for as many independent draws of N(0, I).
         pvalue: Of the Monte Carlo test that the latent points are draws of N(0, I).
     """

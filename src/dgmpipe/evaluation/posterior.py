@@ -123,7 +123,7 @@ def compare_posteriors(
             f"the config asks for test image {outside[0]:,}, but they go from 0 to"
             f" {len(images) - 1:,}; choose one of these"
         )
-    x = to_float(images[list(chosen)])
+    x = to_float(images[list(chosen)]).to(next(vae.parameters()))
     grids = _posterior_grids(vae, x, limit, resolution)
     mean, log_variance = vae.encoder(x)
     std = torch.exp(log_variance / 2)
@@ -132,7 +132,7 @@ def compare_posteriors(
     down = Normal(mean[:, 1:], std[:, 1:]).log_prob(axis)
     modes = torch.stack([grid.map for grid in grids])
     bound = elbo(vae, x)
-    return {
+    arrays = {
         "index": torch.tensor(chosen),
         "label": labels[list(chosen)],
         "image": x[:, 0],
@@ -149,6 +149,7 @@ def compare_posteriors(
         "elbo": bound.value,
         "elbo_error": bound.error,
     }
+    return {name: values.cpu() for name, values in arrays.items()}
 
 
 @torch.no_grad()

@@ -32,8 +32,8 @@ def figure_flow(flow_arrays: Mapping[str, ArrayLike], *, title: str) -> Figure:
     """Draw Figure 5 or 6: data, learned density, hidden states and latent points of a flow.
 
     Latent points are red dots, data and samples blue squares. The learned density lies under the
-    generated samples and contours of the true density, at a tenth of its maximum. The histogram
-    shows [−3.5, 3.5]² and its label says how many points lie outside.
+    generated samples and contours of the true density, at a tenth and half of its maximum. The
+    histogram shows [−3.5, 3.5]² and its label says how many points lie outside.
 
     Args:
         flow_arrays: `batch` (B, 2), a batch of the training data;

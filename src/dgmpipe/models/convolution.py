@@ -96,20 +96,20 @@ class _PatchesTimes(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
         patches = _patches(x)
-        ctx.save_for_backward(patches, weight)
-        ctx.shape = x.shape
         rows = patches.T @ weight.T if bias is None else torch.addmm(bias, patches.T, weight.T)
         return _channels_second(rows, x.shape)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        patches, weight = ctx.saved_tensors
+        # From the saved input, not from its patches: so second derivatives are right as well.
+        x, weight = ctx.saved_tensors
         rows = _channels_last(gradient)
         for_x, for_weight, for_bias = ctx.needs_input_grad
         return (
-            _put_together(rows @ weight, ctx.shape) if for_x else None,
-            (patches @ rows).T if for_weight else None,
+            _put_together(rows @ weight, x.shape) if for_x else None,
+            (_patches(x) @ rows).T if for_weight else None,
             rows.sum(dim=0) if for_bias else None,
         )
 
@@ -119,19 +119,19 @@ class _SumOfPatches(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(h, weight)
         rows = _channels_last(h)
-        ctx.save_for_backward(rows, weight)
         n, _, a, b = h.shape
         return _put_together(rows @ weight, (n, 1, STRIDE * a, STRIDE * b))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        rows, weight = ctx.saved_tensors
+        h, weight = ctx.saved_tensors
         patches = _patches(gradient)
         for_h, for_weight = ctx.needs_input_grad
         return (
             _channels_second(patches.T @ weight.T, gradient.shape) if for_h else None,
-            (patches @ rows).T if for_weight else None,
+            (patches @ _channels_last(h)).T if for_weight else None,
         )
 
 

@@ -5,7 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -65,7 +65,7 @@ def train(
         first), and what the task's evaluation returns.
 
     Raises:
-        UserError: If a loss is not finite; the checkpoints stay.
+        UserError: If a loss or a weight is not finite; the checkpoints stay.
         Interrupted: After SIGTERM, once a checkpoint is written.
     """
     noise = random_stream(seed, "noise")
@@ -86,6 +86,12 @@ def train(
         print(f"{name}: continuing after step {step:,} of {steps:,}", flush=True)
         for row in history:
             on_evaluation(row)
+
+    def require_finite_weights() -> None:
+        # A loss is that of the weights before its step, and says nothing of those after it.
+        tensors = [t for t in task.model.state_dict().values() if t.is_floating_point()]
+        if not torch.stack([t.isfinite().all() for t in tensors]).all():
+            _diverged("a weight is not finite", name, step, checkpoints)
 
     def save_checkpoint() -> None:
         checkpoints.save(
@@ -134,6 +140,8 @@ def train(
                         sums[key] = sums.get(key, 0.0) + value
                 unread.clear()
                 progress.advance({key: total / count for key, total in sums.items()}, step)
+            if evaluates or saves or stops:
+                require_finite_weights()
             if evaluates:
                 add_row()
                 sums, count = {}, 0
@@ -158,6 +166,10 @@ def _require_finite(values: Row, name: str, step: int, checkpoints: Checkpoints)
     if all(math.isfinite(value) for value in values.values()):
         return
     shown = ", ".join(f"{key} is {value}" for key, value in values.items())
+    _diverged(shown, name, step, checkpoints)
+
+
+def _diverged(shown: str, name: str, step: int, checkpoints: Checkpoints) -> NoReturn:
     kept = checkpoints.latest_path()
     rest = f"the last good checkpoint is {kept}" if kept else "there is no checkpoint yet"
     raise UserError(f"{name}: {shown} at step {step:,}; lower its learning rate ({rest})")

@@ -63,7 +63,9 @@ def train_model(
         UserError: If data are missing or a loss is not finite.
     """
     task_type = task_class(model)
-    with torch.random.fork_rng():
+    # On a GPU cuDNN is free to add in another order every time, unless told not to.
+    torch.backends.cudnn.deterministic = True
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "initial weights"))
         network = task_type.build(config)
     if generator_from is not None:

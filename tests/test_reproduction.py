@@ -1,0 +1,154 @@
+"""The verdicts on what the paper says: each can be either, and says so for made-up results."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dgmpipe.reproduction import STATEMENTS, joined_at
+
+# A table's row by its model; a value of an array by its model; the first and last row of a history.
+Results = dict[str, Any]
+
+
+class _Tier:
+    """Results that are made up."""
+
+    def __init__(self, results: Results) -> None:
+        self._results = results
+
+    def row(self, table: str, **keys: Any) -> dict[str, Any]:
+        return self._results[keys.get("model", keys.get("rk4_steps", table))]
+
+    def arrays(self, model: str, name: str) -> dict[str, np.ndarray]:
+        return self._results[f"{model} {name}"]
+
+    def history(self, model: str) -> pd.DataFrame:
+        return pd.DataFrame({"energy_distance": self._results[model]})
+
+
+AXIS = np.linspace(-3, 3, 241)
+X, Y = np.meshgrid(AXIS, AXIS)
+
+
+def _two_hills(deviation: float) -> np.ndarray:
+    """Log density of two normal distributions around (-1, 0) and (1, 0)."""
+    hills = [-((X - centre) ** 2 + Y**2) / (2 * deviation**2) for centre in (-1, 1)]
+    return np.logaddexp(*hills)
+
+
+def _flow(kl: float) -> dict[str, float]:
+    return {"kl": kl, "kl_standard_error": 0.001, "nll": 0.4, "nll_standard_error": 0.003} | {
+        "entropy": 0.29
+    }
+
+
+def _bound(gap: float) -> dict[str, float]:
+    return {"gap_mean": gap, "gap_standard_error": 0.1, "gap_median": gap, "gap_largest": gap} | {
+        "images": 9
+    }
+
+
+def _states(bend: float) -> dict[str, np.ndarray]:
+    angles = np.linspace(0, bend, 50)
+    path = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    return {"hidden_states": path[:, None]}
+
+
+def _samples(spread: str) -> dict[str, np.ndarray]:
+    points = np.random.default_rng(0).normal(size=(200_000, 2))
+    return {"samples": points if spread == "even" else np.sign(points) * (np.abs(points) + 0.3)}
+
+
+def _densities(realnvp: float, otflow: float) -> Results:
+    truth = {"true_log_density": _two_hills(0.2)}
+    return {
+        f"{model} flow": truth | {"log_density": _two_hills(deviation)}
+        for model, deviation in (("realnvp", realnvp), ("otflow", otflow))
+    }
+
+
+def _errors(of_8: float) -> Results:
+    return {steps: {"inverse_error": error} for steps, error in ((4, 1), (8, of_8), (64, 0))}
+
+
+def _unsure(model: str, share: float) -> Results:
+    return {model: {"ambiguous": share}, "real": {"ambiguous": 0.03}}
+
+
+def _distances(model: str, distance: float, other: str, of_other: float) -> Results:
+    rows = {"standard_error": 0.03}
+    return {
+        name: rows | {"energy_distance": value}
+        for name, value in ((model, distance), (other, of_other))
+    }
+
+
+CASES: list[tuple[str, Results, Results]] = [
+    ("meaningful samples and density", {"realnvp": _flow(0.05)}, {"realnvp": _flow(0.2)}),
+    ("meaningful samples, realistic density", {"otflow": _flow(0.05)}, {"otflow": _flow(0.2)}),
+    ("Real NVP connects", _densities(0.5, 0.3), _densities(0.3, 0.5)),
+    ("almost straight", {"otflow flow": _states(0.5)}, {"otflow flow": _states(3)}),
+    ("machine precision", _errors(1e-7), _errors(1e-4)),
+    ("not very tight", {"vae_evidence": _bound(9)}, {"vae_evidence": _bound(0.2)}),
+    ("few samples", {"vae latent": _samples("apart")}, {"vae latent": _samples("even")}),
+    ("in most VAE images", _unsure("vae", 0.4), _unsure("vae", 0.6)),
+    ("many DCGAN images", _unsure("dcgan_random", 0.4), _unsure("dcgan_random", 0.05)),
+    ("many WGAN images", _unsure("wgan_random", 0.4), _unsure("wgan_random", 0.05)),
+    (
+        "the DCGANs reduce",
+        {"dcgan_random": [9, 10, 1], "dcgan_vae": [2, 1]},
+        {"dcgan_random": [9, 1], "dcgan_vae": [1, 2]},
+    ),
+    (
+        "the WGANs reduce",
+        {"wgan_random": [9, 10, 1], "wgan_vae": [2, 1]},
+        {"wgan_random": [1, 9], "wgan_vae": [2, 1]},
+    ),
+    *(
+        (paper, _distances(model, 0.5, other, 0.6), _distances(model, 0.5, other, 0.55))
+        for paper, model, other in (
+            ("VAE improves the DCGAN", "dcgan_vae", "dcgan_random"),
+            ("VAE improves the WGAN", "wgan_vae", "wgan_random"),
+            ("random weights, the WGAN beats", "wgan_random", "dcgan_random"),
+            ("the VAE, the WGAN beats", "wgan_vae", "dcgan_vae"),
+        )
+    ),
+]
+
+
+def test_there_is_a_case_for_every_statement() -> None:
+    for statement in STATEMENTS:
+        count = sum(case[0] in statement.paper for case in CASES)
+        assert count == (0 if statement.paper.endswith("weights") else 1), statement.paper
+
+
+@pytest.mark.parametrize(("paper", "holding", "failing"), CASES, ids=[case[0] for case in CASES])
+def test_a_statement_holds_or_fails_as_its_numbers_say(
+    paper: str, holding: Results, failing: Results
+) -> None:
+    (statement,) = (s for s in STATEMENTS if paper in s.paper)
+    for results, expected in ((holding, True), (failing, False)):
+        text, holds = statement.ours(_Tier(results))
+        assert holds == expected, text
+
+
+def test_statements_about_weights_count_those_of_the_models() -> None:
+    counts = [s for s in STATEMENTS if s.paper.endswith("weights")]
+    assert len(counts) == 4
+    for statement in counts:
+        text, holds = statement.ours(SimpleNamespace())
+        assert holds
+        assert f"has {text} weights" in statement.paper
+
+
+@pytest.mark.parametrize("deviation", [0.3, 0.5, 0.8])
+def test_two_hills_are_joined_at_their_saddle(deviation: float) -> None:
+    # Of equal hills the saddle is half way between; each is as high as it is with the other's tail.
+    saddle = 2 * math.exp(-1 / (2 * deviation**2))
+    top = np.exp(_two_hills(deviation)).max()
+    joined = joined_at(_two_hills(deviation), _two_hills(0.2))
+    assert joined == pytest.approx(saddle / top, rel=2e-3)
