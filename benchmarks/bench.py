@@ -8,7 +8,6 @@ measures what is named, or all, into results/benchmarks/, and writes the page fr
 import argparse
 import os
 import platform
-import subprocess
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +20,7 @@ import profiles
 import startup
 import steps
 import workflow
+from dgmpipe import provenance
 
 ROOT = Path(__file__).parent.parent
 MEASURED = ROOT / "results/benchmarks"
@@ -51,21 +51,11 @@ def main() -> None:
 
 def machine() -> str:
     """Describe the machine, its software and the commit."""
-    cpu = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    git = ["git", "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     return (
-        f"{cpu}, {CORES} cores, {gib:.0f} GiB; {platform.system()}, "
+        f"{provenance.machine()}; {platform.system()}, "
         f"Python {platform.python_version()}, PyTorch {version('torch')}, "
-        f"Snakemake {version('snakemake')}, MLflow {version('mlflow')}; commit {commit}"
+        f"Snakemake {version('snakemake')}, MLflow {version('mlflow')}; "
+        f"commit {provenance.git_state()['git.commit'][:7]}"
     )
 
 

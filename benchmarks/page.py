@@ -117,20 +117,20 @@ def _steps(table: pd.DataFrame, figures: Path) -> str:
 def _paper_tier(table: pd.DataFrame) -> str:
     models = yaml.safe_load((ROOT / "config/paper.yaml").read_text())["models"]
     measured = table[table.threads == 1].set_index("model")
-    rows, total = [], 0.0
+    rows, total, wall = [], 0.0, 0.0
     for name, settings in models.items():
         # A GAN from the VAE's generator takes the same steps as one from random weights.
-        milliseconds = measured.ours_ms.get(name.replace("_vae", "_random"))
-        if milliseconds is not None:
-            hours = settings["steps"] * milliseconds / 3.6e6
+        alike = name.replace("_vae", "_random")
+        if alike in measured.index:
+            hours = settings["steps"] * measured.ours_ms[alike] / 3.6e6
             total += hours
+            gain = measured.side_by_side[alike]
+            wall += hours / (gain if gain > 0 else 1)
             rows.append(
                 {"model": TITLES[name], "steps": f"{settings['steps']:,}", "hours": f"{hours:.2f}"}
             )
     rows.append({"model": "together", "steps": "", "hours": f"{total:.2f}"})
-    gains = measured.side_by_side.dropna()
-    gain = gains.median() if len(gains) else 1
-    return PAPER.format(cores=CORES, wall=total / gain) + _markdown(rows)
+    return PAPER.format(cores=CORES, wall=wall) + _markdown(rows)
 
 
 def _target(model: str, ratio: float) -> str:

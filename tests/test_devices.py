@@ -117,6 +117,10 @@ def test_use_of_a_gpu_is_sampled_as_far_as_the_driver_tells(
     assert Usage("cuda:1").sample().keys() == sample.keys() - {"system/gpu_percent"}
     assert not any("gpu" in name for name in Usage("cpu").sample())
 
+    monkeypatch.setattr(torch.cuda, "get_device_name", {"cuda:1": "A GPU"}.get)
+    assert Usage("cuda:1").device_name() == "cuda:1 (A GPU)"
+    assert Usage("cpu").device_name() == "cpu"
+
 
 def test_a_job_does_not_give_freed_memory_back() -> None:
     program = """

@@ -1,9 +1,10 @@
+import re
 from pathlib import Path
 
 import pytest
 
 from dgmpipe import provenance
-from dgmpipe.provenance import config_digest, git_state, source_digest, source_files
+from dgmpipe.provenance import config_digest, git_state, machine, source_digest, source_files
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
@@ -61,6 +62,10 @@ def test_the_digest_changes_with_what_is_imported_and_with_nothing_else(package:
 def test_config_digests_ignore_the_order_of_keys() -> None:
     assert config_digest({"a": 1, "b": [2]}) == config_digest({"b": [2], "a": 1})
     assert config_digest({"a": 1}) != config_digest({"a": 2})
+
+
+def test_a_machine_is_its_processor_cores_and_memory() -> None:
+    assert re.fullmatch(r"\S.*, \d+ cores, \d+ GiB", machine())
 
 
 def test_git_state_names_the_commit_or_says_that_it_is_unknown() -> None:

@@ -135,11 +135,13 @@ def test_what_does_not_train_was_given_no_gpu(
     rules = {"evaluate_flow", "vae_posterior", "vae_evidence", "vae_latent"}
     rules |= {"energy_test", "energy_floor", "sample_quality"}
     assert {name.removeprefix("rule_").split("_wildcards")[0] for name in others} == rules
-    for (job,) in others.values():
-        given, limit = _given(job)
-        assert gpus[job["JobId"]] == 0
-        assert given["mem"] in ("2000M", "4000M")
-        assert limit in (30, 60, 120)
+    cluster_settings = CONFIG["cluster"]
+    for them in others.values():
+        for attempt, job in enumerate(them, start=1):
+            given, limit = _given(job)
+            assert gpus[job["JobId"]] == 0
+            assert given["mem"] == f"{attempt * cluster_settings['evaluation_mb']}M"
+            assert limit == attempt * cluster_settings["evaluation_minutes"]["default"]
 
 
 def test_a_cancelled_training_continues_from_its_checkpoint(

@@ -32,8 +32,8 @@ numbers from the [tables](tables), which have all of them. Weights are not kept 
 | machine | {machine} |
 | versions | {versions} |
 
-| training | seed | steps | commit | begun | hours | core hours | parts | MB |
-|---|---|---:|---|---|---:|---:|---:|---:|
+| training | seed | steps | commit | begun | device | hours | core hours | parts | MB |
+|---|---|---:|---|---|---|---:|---:|---:|---:|
 {trainings}
 `hours` are those of the training with its evaluations, in all the parts that interruptions cut it
 into. `core hours` are the time that its threads computed; where the two differ, others had the
@@ -114,6 +114,7 @@ def _training(results: Path, model: str, seed: int) -> tuple[str, str]:
         f"{summary['hyperparameters']['steps']:,}",
         tags.get("git.commit", "unknown")[:7] + " with changes" * (tags.get("git.dirty") == "true"),
         minute(started),
+        tags.get("device", "unknown"),
         f"{time['seconds'] / 3600:.2f}",
         f"{time['processor_seconds'] / 3600:.2f}",
         str(time["parts"]),

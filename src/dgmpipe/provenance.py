@@ -4,12 +4,16 @@ import ast
 import functools
 import hashlib
 import json
+import os
+import platform
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["config_digest", "git_state", "source_digest", "source_files"]
+import psutil
+
+__all__ = ["config_digest", "git_state", "machine", "source_digest", "source_files"]
 
 _PACKAGE = Path(__file__).parent
 
@@ -77,6 +81,17 @@ def _module_path(name: str | Path) -> Path | None:
     base = _PACKAGE.joinpath(*rest)
     candidates = (base.with_suffix(".py"), base / "__init__.py")
     return next((path for path in candidates if path.is_file()), None)
+
+
+def machine() -> str:
+    """Return processor, cores and memory of this machine, such as "AMD EPYC, 2 cores, 24 GiB"."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    gib = psutil.virtual_memory().total / 2**30
+    return f"{[*names, platform.processor()][0]}, {os.cpu_count()} cores, {gib:.0f} GiB"
 
 
 def git_state() -> dict[str, str]:

@@ -5,7 +5,6 @@ import base64
 import html
 import json
 import math
-import os
 import platform
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import yaml
 
 from dgmpipe.figures.figure_11 import FLOOR_QUANTILE
 from dgmpipe.models.catalog import MODELS
+from dgmpipe.provenance import machine
 from dgmpipe.records import Record
 
 __all__ = ["SECTIONS", "TITLES", "make_report", "minute", "pm", "provenance", "write_captions"]
@@ -195,7 +195,7 @@ def _numbers(config: Mapping[str, Any], results: Path) -> dict[str, Any]:
 
 
 def provenance(results: Path) -> dict[str, str]:
-    """Return what a tier's last invocation was made of and when, and this machine and versions."""
+    """Return what a tier's last invocation was made of, when and where, and versions here."""
     record = Record.read(results / "invocation.json")
     tags = record.tags if record else {}
     changed = " with changes" if tags.get("git.dirty") == "true" else ""
@@ -206,7 +206,7 @@ def provenance(results: Path) -> dict[str, str]:
         "config_digest": tags.get("config.digest", "unknown"),
         "started": minute(begun),
         "ended": minute(ended),
-        "machine": f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}",
+        "machine": tags.get("machine") or machine(),
         "versions": ", ".join(
             [f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]
         ),

@@ -22,7 +22,7 @@ import psutil
 from dgmpipe.errors import Interrupted
 from dgmpipe.mlflow_copy import Copy, close_abandoned, failure
 from dgmpipe.models.catalog import MODELS
-from dgmpipe.provenance import config_digest, git_state
+from dgmpipe.provenance import config_digest, git_state, machine
 from dgmpipe.records import Record, now, process_name
 from dgmpipe.usage import Usage
 
@@ -133,7 +133,8 @@ class RunLogger:
             tags={
                 "model": model,
                 "seed": str(seed),
-                "device": device,
+                "device": self._usage.device_name(),
+                "machine": machine(),
                 "dgmpipe.key": key,
                 "config.digest": config_digest(config),
                 **git_state(),
@@ -244,6 +245,7 @@ def start_invocation(
         tags={
             "dgmpipe.key": "pipeline",
             "config.digest": config_digest(config),
+            "machine": machine(),
             **git_state(),
         },
         process=process_name(pid),

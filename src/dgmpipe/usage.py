@@ -20,6 +20,14 @@ class Usage:
         self._process = psutil.Process()
         self._process.cpu_percent()  # the first call only starts the clock
 
+    def device_name(self) -> str:
+        """Return the device, of a GPU with its model, such as "cuda:0 (NVIDIA H100)"."""
+        if not self._device.startswith("cuda"):
+            return self._device
+        import torch
+
+        return f"{self._device} ({torch.cuda.get_device_name(self._device)})"
+
     def sample(self) -> dict[str, float]:
         """Return the usage by the name of its metric.
 

@@ -75,6 +75,11 @@ def training_minutes(wildcards, attempt):
     return attempt * minutes.get(wildcards.model, minutes["default"])
 
 
+def evaluation_minutes(rule):
+    minutes = config["cluster"]["evaluation_minutes"]
+    return growing(minutes.get(rule, minutes["default"]))
+
+
 @functools.cache
 def code(script, *modules):
     """Digest of a script and of every module that it and the named modules import.

@@ -12,8 +12,8 @@ rule vae_posterior:
         "../envs/dgmpipe.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        mem_mb=growing(config["cluster"]["evaluation_mb"]),
+        runtime=evaluation_minutes("vae_posterior"),
     params:
         settings=config["evaluation"]["posterior"],
         code=code("vae_posterior.py", "dgmpipe.models.vae"),
@@ -35,8 +35,8 @@ rule vae_evidence:
         "../envs/dgmpipe.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(120),
+        mem_mb=growing(config["cluster"]["evaluation_mb"]),
+        runtime=evaluation_minutes("vae_evidence"),
     params:
         settings=config["evaluation"]["evidence"],
         code=code("vae_evidence.py", "dgmpipe.models.vae"),
@@ -58,8 +58,8 @@ rule vae_latent:
         "../envs/dgmpipe.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        mem_mb=growing(config["cluster"]["evaluation_mb"]),
+        runtime=evaluation_minutes("vae_latent"),
     params:
         settings=config["evaluation"]["latent"],
         code=code("vae_latent.py", "dgmpipe.models.vae"),
@@ -101,8 +101,8 @@ rule evaluate_flow:
         "../envs/dgmpipe.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        mem_mb=growing(config["cluster"]["evaluation_mb"]),
+        runtime=evaluation_minutes("evaluate_flow"),
     params:
         noise=config["data"]["moons"]["noise"],
         settings=config["evaluation"]["flows"],
@@ -125,8 +125,8 @@ rule energy_test:
         "../envs/dgmpipe.yaml"
     threads: 1
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
+        mem_mb=growing(config["cluster"]["evaluation_mb"]),
+        runtime=evaluation_minutes("energy_test"),
     params:
         num_images=config["evaluation"]["energy"]["num_images"],
         num_permutations=config["evaluation"]["energy"]["num_permutations"],
@@ -148,8 +148,8 @@ rule energy_floor:
         "../envs/dgmpipe.yaml"
     threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        mem_mb=growing(config["cluster"]["evaluation_mb"]),
+        runtime=evaluation_minutes("energy_floor"),
     params:
         # The GANs' energy distance during training is measured on as many images.
         held_out_size=lambda wildcards: config["models"][GANS[0]]["held_out_size"],
@@ -176,8 +176,8 @@ rule sample_quality:
         "../envs/dgmpipe.yaml"
     threads: 1
     resources:
-        mem_mb=growing(4000),
-        runtime=growing(60),
+        mem_mb=growing(config["cluster"]["evaluation_mb"]),
+        runtime=evaluation_minutes("sample_quality"),
     params:
         settings=config["evaluation"]["quality"],
         code=source_code("sample_quality.py", "dgmpipe.models.classifier"),
