@@ -50,36 +50,44 @@ def _pairs(ours: nn.Module, plain: nn.Module) -> Iterator[tuple[Tensor, Tensor, 
             yield *pair, lambda p: p
 
 
-def _batches(kind: str, images: Tensor, dtype: torch.dtype) -> Iterator[Any]:
+def _batches(kind: str, images: Tensor, dtype: torch.dtype, device: str) -> Iterator[Any]:
     stream = torch.Generator().manual_seed(5)
     while True:
         if kind == "moons":
-            yield sample_moons(BATCH, 0.05, stream).to(dtype)
+            yield sample_moons(BATCH, 0.05, stream).to(device, dtype)
         else:
             chosen = torch.randint(len(images), (BATCH,), generator=stream)
-            x = to_float(images[chosen]).to(dtype)
-            yield (x, chosen % 10) if kind == "digits" else x
+            x = to_float(images[chosen]).to(device, dtype)
+            yield (x, (chosen % 10).to(device)) if kind == "digits" else x
 
 
 # Rounding grows from step to step: Adam and RMSprop divide by gradients that are next to nothing.
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-2)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "device"),
+    [
+        (torch.float64, 1e-10, "cpu"),
+        (torch.float32, 1e-2, "cpu"),
+        *([(torch.float64, 1e-10, "cuda")] if torch.cuda.is_available() else []),
+    ],
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_losses_and_gradients_are_those_of_the_plain_step(
     name: str,
     dtype: torch.dtype,
     tolerance: float,
+    device: str,
     configs: dict[str, Any],
     images: Tensor,
 ) -> None:
     kind = task_class(name)
     torch.manual_seed(3)
-    task = kind(kind.build(configs[name]).to(dtype), configs[name])
-    plain = textbook.build(name, configs[name]).to(dtype)
+    task = kind(kind.build(configs[name]).to(device, dtype), configs[name])
+    plain = textbook.build(name, configs[name]).to(device, dtype)
     pairs = list(_pairs(task.model, plain))
     for one, other, view in pairs:
         other.data.copy_(view(one.data))
     data = MODELS[name].dataset
-    ours, theirs = (_batches(data, images, dtype) for _ in range(2))
+    ours, theirs = (_batches(data, images, dtype, device) for _ in range(2))
     noise, same_noise = (torch.Generator().manual_seed(2) for _ in range(2))
     networks = dict(task.model.named_children())
     discriminator = {id(p) for p in getattr(networks.get("discriminator"), "parameters", list)()}
