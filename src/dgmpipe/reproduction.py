@@ -104,20 +104,20 @@ def joined_at(log_density: np.ndarray, true_log_density: np.ndarray) -> float:
 
     Args:
         log_density: A learned log density on a grid, shape (R, R).
-        true_log_density: The true one on the same grid; it has the moons where it is above half
-            of its maximum.
+        true_log_density: The true one on the same grid; it has the moons where it is above a
+            hundredth of its maximum.
 
     Returns:
-        The highest level at which the points of greater density join the two moons.
+        The highest level at which the points of greater density join the learned density's
+        highest points on either moon.
     """
-    moons, count = ndimage.label(true_log_density > true_log_density.max() - np.log(2))
-    assert count == 2
-    low, high = log_density.min(), log_density.max()
+    moons, _ = ndimage.label(true_log_density > true_log_density.max() - np.log(100))
+    highest = [int(np.where(moons == moon, log_density, -np.inf).argmax()) for moon in (1, 2)]
+    low, high = log_density.min(), log_density.flat[highest].min()
     while high - low > 1e-3:
         level = (low + high) / 2
-        regions, _ = ndimage.label(log_density >= level)
-        of_first, of_second = (set(np.unique(regions[moons == moon])) for moon in (1, 2))
-        low, high = (level, high) if (of_first & of_second) - {0} else (low, level)
+        regions = ndimage.label(log_density >= level)[0].flat[highest]
+        low, high = (level, high) if regions[0] == regions[1] else (low, level)
     return float(np.exp(low - log_density.max()))
 
 
