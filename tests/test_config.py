@@ -57,6 +57,18 @@ def test_a_config_is_compared_with_the_file_of_its_tier() -> None:
     assert tier_changes(config | {"tier": "mine"}, ROOT / "config") == []
 
 
+@pytest.mark.parametrize("nothing", [None, "null"])
+def test_a_model_that_is_null_is_left_out(nothing: str | None) -> None:
+    config = copy.deepcopy(TIERS["paper"])
+    config["models"]["wgan_vae"] = nothing
+    check_config(config, SCHEMA)
+    assert "wgan_vae" not in config["models"]
+    assert tier_changes(config, ROOT / "config") == ["models.wgan_vae: left out"]
+    config["models"]["vae"] = nothing
+    with pytest.raises(UserError, match="dcgan_vae starts from the generator of vae, which"):
+        check_config(config, SCHEMA)
+
+
 def test_every_key_is_explained() -> None:
     text = (ROOT / "config/README.md").read_text()
     for key in _keys(TIERS["config"]):

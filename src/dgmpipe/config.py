@@ -32,13 +32,16 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
     """Check a config, as parsed from YAML, against a schema file.
 
     Numbers that are text where the schema wants a number are replaced in place: Snakemake passes
-    on what stands within braces or brackets on its command line as text.
+    on what stands within braces or brackets on its command line as text. Models that are null are
+    left out: a config that is laid over another has no other way to say so.
 
     Raises:
         UserError: If a key is unknown or missing, a value is not allowed, or two values do not go
             together; the message names the key by its path from the top, the value, and what is
             allowed.
     """
+    if isinstance(models := config.get("models"), dict):
+        config["models"] = {n: block for n, block in models.items() if block not in (None, "null")}
     rules = yaml.safe_load(Path(schema).read_text())
     validator = Draft202012Validator(rules)
     _read_numbers(config, list(validator.iter_errors(config)))

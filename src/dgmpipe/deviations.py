@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 
+from dgmpipe.models.generator import Generator
 from dgmpipe.models.realnvp import RealNVP
 from dgmpipe.models.vae import kl_to_standard_normal
 from dgmpipe.tiers import Tier
@@ -41,6 +42,12 @@ def _count_of_scalar_networks() -> str:
 
     ours = sum(p.numel() for p in RealNVP().parameters())
     return f"{12 * weights(1, 1):,} weights; {ours:,} as stated, with two inputs and outputs"
+
+
+def _count_with_a_bias_a_channel() -> str:
+    ours = sum(p.numel() for p in Generator().parameters())
+    biases = Generator().layers[0].bias.numel()
+    return f"{ours - biases + 64:,} weights; {ours:,} as stated, with a bias for each value"
 
 
 def _inverse_error(tier: Tier) -> str:
@@ -113,6 +120,19 @@ DEVIATIONS = [
         _kl_sign,
     ),
     Deviation(
+        "(5)",
+        "the first layer of the generator adds b⁽¹⁾ in ℝ⁶⁴, a number a channel",
+        "a number for each of the 3,136 values, as the stated count of weights needs",
+        _count_with_a_bias_a_channel(),
+    ),
+    Deviation(
+        "Example 1",
+        "points are drawn from the moons; the code takes scikit-learn's `make_moons`, whose angles"
+        " are a fixed grid",
+        "independent draws, from a density that is known",
+        "angles of two batches are the same there",
+    ),
+    Deviation(
         "(11)",
         "s_j and t_j take and return a number",
         "networks of the masked point, with two outputs, as the stated count of weights needs",
@@ -137,6 +157,9 @@ DEVIATIONS = [
         lambda tier: f"gap of {tier.row('vae_evidence')['gap_mean']:.2f} nats on average",
     ),
     Deviation("(33)", "leaky ReLU: 0.2 for x < 0", "0.2 x", "a constant would have no gradient"),
+    Deviation(
+        "4.2", "Figure 7 has four randomly selected images", "two, which the config names", "a typo"
+    ),
     Deviation("5.2", "50 iterations of RMSprop", "50,000, as for the DCGAN", "a typo"),
     Deviation(
         "code",

@@ -145,6 +145,15 @@ def source_model(wildcards):
     return collect(rules.train.output, model=wildcards.source, seed=wildcards.seed)
 
 
+def of_all_trainings(file):
+    """A file of every training; of the classifier there is one, for all seeds."""
+    classifier = ["classifier"] if JUDGED else []
+    return [
+        *collect(file, model=FLOWS + IMAGE_MODELS, seed=config["seeds"]),
+        *collect(file, model=classifier, seed=SHOWN_SEED),
+    ]
+
+
 def initial_generator(wildcards):
     """The trained model of the same seed whose generator a model starts from, if it does."""
     start = MODELS[wildcards.model].generator_from

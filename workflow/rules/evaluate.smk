@@ -227,17 +227,9 @@ rule flow_tables:
 
 rule training_times:
     input:
-        summaries=collect(
-            rules.train.output.summary,
-            model=FLOWS + IMAGE_MODELS,
-            seed=config["seeds"],
-        ),
-        times=collect(
-            rules.train.output.time, model=FLOWS + IMAGE_MODELS, seed=config["seeds"]
-        ),
-        benchmarks=collect(
-            rules.train.benchmark, model=FLOWS + IMAGE_MODELS, seed=config["seeds"]
-        ),
+        summaries=of_all_trainings(rules.train.output.summary),
+        times=of_all_trainings(rules.train.output.time),
+        benchmarks=of_all_trainings(rules.train.benchmark),
     output:
         report(
             "<results>/tables/training_times.csv",

@@ -123,5 +123,7 @@ def draw_histogram(axes: Axes, histogram: np.ndarray, edges: np.ndarray) -> Quad
         radius = np.sqrt(-2 * np.log(1 - mass))
         axes.add_patch(Circle((0, 0), radius, fill=False, color="white", linestyle="--"))
         label = f"{mass:.0%} of $N(0, I)$"
-        axes.text(0, radius + 0.05, label, color="white", ha="center", path_effects=[SHADOW])
+        axes.text(
+            0, radius + 0.05, label, color="white", ha="center", path_effects=[SHADOW], zorder=5
+        )
     return mesh

@@ -118,7 +118,7 @@ def draw_hidden_states(axes: Axes, states: np.ndarray) -> None:
     draw_points(axes, states[-1], s=22, c=DATA, marker=DATA_MARKER, label=r"$g_\theta(\mathbf{z})$")
     axes.set(aspect="equal", xlabel="$y_1$", ylabel="$y_2$", title="hidden states of the generator")
     axes.set_adjustable("datalim")
-    axes.legend()
+    axes.legend(frameon=True)  # its marks are not two more points
 
 
 def draw_latent(axes: Axes, latent: np.ndarray) -> None:
