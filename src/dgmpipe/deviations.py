@@ -46,7 +46,7 @@ def _count_of_scalar_networks() -> str:
 
 def _count_with_a_bias_a_channel() -> str:
     ours = sum(p.numel() for p in Generator().parameters())
-    biases = Generator().layers[0].bias.numel()
+    biases = Generator().get_parameter("layers.0.bias").numel()
     return f"{ours - biases + 64:,} weights; {ours:,} as stated, with a bias for each value"
 
 
