@@ -52,12 +52,14 @@ class Statement(NamedTuple):
         holds_if: What is taken for the statement, as `ours` computes it.
         ours: Computes what is to be said here and whether the statement holds. It raises
             FileNotFoundError if its tier has not come to that.
+        of_tier: Whether it depends on a tier, as numbers of weights do not.
     """
 
     where: str
     paper: str
     holds_if: str
     ours: Callable[[Tier], tuple[str, bool]]
+    of_tier: bool = True
 
 
 def _parameters(name: str, expected: int) -> Statement:
@@ -70,7 +72,9 @@ def _parameters(name: str, expected: int) -> Statement:
     sections = {"Generator": "2.2", "RealNVP": "3.2", "OTFlow": "3.3", "Encoder": "4.2"}
     names = {"RealNVP": "Real NVP", "OTFlow": "OT-Flow"}
     what = names.get(name, f"the {name.lower()}")
-    return Statement(sections[name], f"{what} has {expected:,} weights", "equal", ours)
+    return Statement(
+        sections[name], f"{what} has {expected:,} weights", "equal", ours, of_tier=False
+    )
 
 
 def _flow_is_as_good_as_said(model: str) -> Statement:
@@ -247,6 +251,7 @@ STATEMENTS = [
         "OT-Flow has around two orders of magnitude fewer weights than Real NVP",
         "between 10^1.5 and 10^2.5",
         _fewer_weights,
+        of_tier=False,
     ),
     _flow_is_as_good_as_said("otflow"),
     Statement(
@@ -365,11 +370,10 @@ def _statement(statement: Statement, tiers: list[Tier]) -> str:
             text, holds = statement.ours(tier)
         except FileNotFoundError:
             continue
-        # Numbers of weights do not depend on a tier.
-        name = "" if "weights" in statement.paper else tier.name
+        name = tier.name if statement.of_tier else ""
         verdict = (VERDICTS if name in ("", "paper") else ELSEWHERE)[holds]
         break
-    where, paper, holds_if, _ = statement
+    where, paper, holds_if, *_ = statement
     return f"| {where} | {paper} | {text} | {holds_if} | {name} | {verdict} |\n"
 
 
