@@ -1,11 +1,13 @@
-"""The smoke tier through a real SLURM: what jobs are given, and a training that is cancelled."""
+"""The smoke tier through a real SLURM: what jobs are given, and one that is stopped twice."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -18,12 +20,13 @@ from slurm_cluster import cluster, why_no_cluster
 
 ROOT = Path(__file__).parent.parent
 CONFIG = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
-CANCELLED = "realnvp"
+STOPPED, STEPS = "realnvp", 2000
+ATTEMPTS = f"rule_train_wildcards_{STOPPED}_0"
 COMMAND = [
     *(sys.executable, "-m", "snakemake", "--workflow-profile", "workflow/profiles/slurm"),
     *("--configfile", "config/smoke.yaml"),
-    # Long enough to be cancelled in the middle.
-    *("--config", f"models={{{CANCELLED}: {{steps: 600}}}}"),
+    # Long enough to be stopped in the middle.
+    *("--config", f"models={{{STOPPED}: {{steps: {STEPS}}}}}"),
     *("--slurm-init-seconds-before-status-checks", "3", "--", "all"),
 ]
 
@@ -45,6 +48,12 @@ def _jobs() -> Jobs:
         if "Comment" in fields:
             jobs.setdefault(fields["Comment"], []).append(fields)
     return jobs
+
+
+def _last_checkpoint(folder: Path) -> int:
+    """The step of the newest checkpoint of the training that is stopped, or 0."""
+    checkpoints = folder.glob(f"results/smoke/checkpoints/{STOPPED}/**/step_*.ckpt")
+    return max((int(path.stem.removeprefix("step_")) for path in checkpoints), default=0)
 
 
 def _add_gpus(gpus: dict[str, int]) -> None:
@@ -77,7 +86,10 @@ def before() -> set[psutil.Process]:
 def finished(
     tmp_path_factory: pytest.TempPathFactory, shared_server: str, before: set[psutil.Process]
 ) -> tuple[Path, Jobs, dict[str, int]]:
-    """The folder and the jobs of a run in which one training was cancelled, and their GPUs."""
+    """The folder and the jobs of a run in which one training was stopped twice, and their GPUs.
+
+    Its first job is cancelled, its second put back into the queue, as a preemption does.
+    """
     if reason := why_no_cluster():
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("slurm")
@@ -89,13 +101,27 @@ def finished(
             process = subprocess.Popen(COMMAND, cwd=folder, stdout=log, stderr=log, env=environment)
         try:
             gpus: dict[str, int] = {}
-            checkpoints = f"results/smoke/checkpoints/{CANCELLED}/**/step_*.ckpt"
-            while not any(folder.glob(checkpoints)):
-                assert process.poll() is None, (folder / "snakemake.log").read_text()[-5000:]
-                _add_gpus(gpus)
-                time.sleep(1)
-            (job,) = _jobs()[f"rule_train_wildcards_{CANCELLED}_0"]
-            subprocess.run(["scancel", job["JobId"]], check=True)
+
+            def watch_until(condition: Callable[[], bool]) -> None:
+                while not condition():
+                    assert process.poll() is None, (folder / "snakemake.log").read_text()[-5000:]
+                    _add_gpus(gpus)
+                    time.sleep(0.2)
+
+            def job_number(attempt: int) -> str:
+                """The job of an attempt that runs and has just written a checkpoint."""
+                watch_until(
+                    lambda: (
+                        [job["JobState"] for job in _jobs().get(ATTEMPTS, [])][attempt:]
+                        == ["RUNNING"]
+                    )
+                )
+                before = _last_checkpoint(folder)
+                watch_until(lambda: _last_checkpoint(folder) > before)
+                return _jobs()[ATTEMPTS][attempt]["JobId"]
+
+            subprocess.run(["scancel", job_number(0)], check=True)
+            subprocess.run(["scontrol", "requeue", job_number(1)], check=True)
             while process.poll() is None:
                 _add_gpus(gpus)
                 time.sleep(1)
@@ -144,17 +170,20 @@ def test_what_does_not_train_was_given_no_gpu(
             assert limit == attempt * cluster_settings["evaluation_minutes"]["default"]
 
 
-def test_a_cancelled_training_continues_from_its_checkpoint(
+def test_a_training_that_is_cancelled_and_preempted_continues_from_its_checkpoints(
     finished: tuple[Path, Jobs, dict[str, int]],
 ) -> None:
     folder, jobs, _ = finished
-    first, second = jobs[f"rule_train_wildcards_{CANCELLED}_0"]
-    assert (first["JobState"], second["JobState"]) == ("CANCELLED", "COMPLETED")
-    log = (folder / f"results/smoke/logs/train/{CANCELLED}_seed_0.log").read_text()
-    assert re.search(r"continuing after step [0-9]+ of 600", log)
+    first, second = jobs[ATTEMPTS]
+    assert (first["JobState"], first["Restarts"]) == ("CANCELLED", "0")
+    assert (second["JobState"], second["Restarts"]) == ("COMPLETED", "1")
+    log = (folder / f"results/smoke/logs/train/{STOPPED}_seed_0.log").read_text()
+    assert re.search(rf"continuing after step [0-9,]+ of {STEPS:,}", log)
+    trained = folder / f"results/smoke/models/{STOPPED}/seed_0"
+    assert json.loads((trained / "time.json").read_text())["parts"] == 3
     told = (folder / "snakemake.log").read_text()
-    assert "a checkpoint is written" in told, "the end of the log of what failed is shown"
-    assert f"results/smoke/logs/train/{CANCELLED}_seed_0.log" in told
+    assert "a checkpoint is written" in told, "the log of what failed is shown"
+    assert f"results/smoke/logs/train/{STOPPED}_seed_0.log" in told
 
 
 def test_the_shared_server_has_every_training_and_figure(
