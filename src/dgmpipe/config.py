@@ -61,10 +61,11 @@ def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
 
     Returns:
         A line a key, such as "models.vae.steps: 500 instead of 2000"; none if the tier has no file.
+        The block `cluster` does not count: it changes no result.
     """
     blocks = (yaml.safe_load(path.read_text()) for path in sorted(Path(folder).glob("*.yaml")))
     own = [block for block in blocks if block.get("tier") == config["tier"]]
-    return list(_differences(config, own[0])) if own else []
+    return list(_differences(config, own[0] | {"cluster": {}})) if own else []
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], at: str = "") -> Iterator[str]:

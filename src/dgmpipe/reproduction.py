@@ -153,8 +153,10 @@ def _straightness(tier: Tier) -> tuple[str, bool]:
     states = tier.arrays("otflow", "flow")["hidden_states"]
     length = np.linalg.norm(np.diff(states, axis=0), axis=-1).sum(axis=0)
     straight = np.linalg.norm(states[-1] - states[0], axis=-1)
-    excess = (length / straight - 1).max()
-    return f"six characteristics are at most {excess:.1%} longer than straight lines", excess < 0.1
+    excess = length / straight - 1
+    median = np.median(excess)
+    text = f"six characteristics are {median:.1%} longer than straight lines in the median"
+    return f"{text}, at most {excess.max():.1%}", excess.max() < 0.1
 
 
 def _inverse_error(tier: Tier) -> tuple[str, bool]:
@@ -214,17 +216,16 @@ def _falls(*models: str) -> Callable[[Tier], tuple[str, bool]]:
     return ours
 
 
-def _sooner(tier: Tier) -> tuple[str, bool]:
-    texts, holds = [], True
-    for kind in ("dcgan", "wgan"):
+def _sooner(kind: str) -> Callable[[Tier], tuple[str, bool]]:
+    def ours(tier: Tier) -> tuple[str, bool]:
         slow, fast = tier.history(f"{kind}_random"), tier.history(f"{kind}_vae")
-        reached = slow["energy_distance"].iloc[-1]
+        reached, last = slow["energy_distance"].iloc[-1], slow["step"].iloc[-1]
         steps = fast["step"][fast["energy_distance"] <= reached]
-        last = slow["step"].iloc[-1]
-        name, soon = TITLES[f"{kind}_random"], f"in {steps.iloc[0]:,}" if len(steps) else "never"
-        texts.append(f"the {name} comes to {reached:.2f} in {last:,} steps, from the VAE {soon}")
-        holds &= len(steps) > 0 and 2 * steps.iloc[0] <= last
-    return "; ".join(texts), bool(holds)
+        soon = f"in {steps.iloc[0]:,}" if len(steps) else "never"
+        text = f"{reached:.2f}, where it ends from random weights after {last:,} steps, is reached"
+        return f"{text} {soon}", bool(len(steps) and 2 * steps.iloc[0] <= last)
+
+    return ours
 
 
 def _less(better: str, worse: str) -> Callable[[Tier], tuple[str, bool]]:
@@ -266,7 +267,7 @@ STATEMENTS = [
         "it is lower for OT-Flow",
         _between_the_moons,
     ),
-    Statement("3.3", "the characteristics are almost straight", "at most 10%", _straightness),
+    Statement("3.3", "the characteristics are almost straight", "all less than 10%", _straightness),
     Statement(
         "3.3",
         "the inverse error is nearly at machine precision",
@@ -309,10 +310,16 @@ STATEMENTS = [
         "Fig. 11", "the WGANs reduce the distance", _FALLS, _falls("wgan_random", "wgan_vae")
     ),
     Statement(
-        "5.1, 5.2",
-        "starting from the VAE considerably reduces the steps needed",
-        "half of them or fewer, for both",
-        _sooner,
+        "5.1",
+        "starting from the VAE considerably reduces the steps that the DCGAN needs",
+        "half of them or fewer",
+        _sooner("dcgan"),
+    ),
+    Statement(
+        "5.2",
+        "starting from the VAE leads to a quicker reduction by the WGAN",
+        "half of the steps or fewer",
+        _sooner("wgan"),
     ),
     Statement(
         "Fig. 11",
