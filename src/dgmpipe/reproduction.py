@@ -188,7 +188,7 @@ def _latent_points(tier: Tier) -> tuple[str, bool]:
 
 def _unsure(tier: Tier, model: str) -> tuple[str, float]:
     share, real = (tier.row("generators", model=name)["ambiguous"] for name in (model, "real"))
-    return f"the classifier is unsure of {share:.0%} of the images, of real ones {real:.0%}", share
+    return f"the classifier is unsure of {share:.0%} of the images, of real ones {real:.1%}", share
 
 
 def _many_without_a_digit(model: str) -> Callable[[Tier], tuple[str, bool]]:
