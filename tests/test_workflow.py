@@ -152,7 +152,7 @@ def test_flows_are_no_better_than_the_truth(results: Path) -> None:
     errors = pd.read_csv(results / "tables/otflow_inverse_error.csv")
     assert errors["rk4_steps"].tolist() == [1, 2, 4, 8, 16, 32, 64]
     times = pd.read_csv(results / "tables/training_times.csv")
-    assert set(times["model"]) == set(KINDS) - {"classifier"}
+    assert set(times["model"]) == set(KINDS)
     assert (times["seconds"] > 0).all()
     assert (times["processor_seconds"] > 0).all()
     assert (times["parts"] == 1).all()
