@@ -1,6 +1,7 @@
 """MLflow as a copy to look at: complete while its store is there, harmless when it is not."""
 
 import ast
+import contextlib
 import io
 import json
 import multiprocessing
@@ -199,10 +200,23 @@ def test_an_invocation_makes_database_experiment_and_parent(
     assert {path.name for path in results.parent.iterdir()} == {"invocation.json", "results"}
 
 
-def test_a_folder_that_was_moved_does_not_write_where_it_was(store: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        (None, "where this folder once was: move results/mlflow.db away"),
+        ("mlflow-artifacts:/1", "was made through a server: start it (make server) and set"),
+    ],
+)
+def test_files_go_nowhere_but_below_this_folder(
+    location: str | None, reason: str, store: str, tmp_path: Path
+) -> None:
     before = Path(store.removeprefix("sqlite:///")).parent
     (tmp_path / "results").mkdir()
     shutil.copy(before / "mlflow.db", tmp_path / "results")
+    if location:
+        with contextlib.closing(sqlite3.connect(tmp_path / "results/mlflow.db")) as database:
+            database.execute("UPDATE experiments SET artifact_location = ?", [location])
+            database.commit()
     files = sorted(before.rglob("*"))
     moved = CONTEXT.Process(target=_train_where_it_was_moved, args=(str(tmp_path),))
     moved.start()
@@ -210,7 +224,8 @@ def test_a_folder_that_was_moved_does_not_write_where_it_was(store: str, tmp_pat
     assert moved.exitcode == 0
     assert sorted(before.rglob("*")) == files
     warning = (tmp_path / "warning").read_text()
-    assert "where this folder once was: move results/mlflow.db away); the work goes on" in warning
+    assert reason in warning
+    assert "); the work goes on" in warning
 
 
 def _train_where_it_was_moved(folder: str) -> None:

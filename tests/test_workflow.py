@@ -354,6 +354,20 @@ def test_without_a_template_there_is_one_warning_and_every_result(
     assert run.stderr.count("\n") == 1
 
 
+def test_where_nothing_is_made_yet_there_is_no_report_and_no_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dgmpipe.report", "--results", tmp_path]
+    command += ["--templates", ROOT / "workflow/report"]
+    run = subprocess.run(
+        [*command, "--snakefile", ROOT / "workflow/Snakefile"],
+        input=json.dumps(yaml.safe_load((ROOT / "config/smoke.yaml").read_text())),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert not (tmp_path / "report.html").exists()
+
+
 def test_every_job_has_a_log_and_a_benchmark(results: Path) -> None:
     names = {p.relative_to(results / "logs").with_suffix("") for p in results.glob("logs/**/*.log")}
     measured = {
