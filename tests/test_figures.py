@@ -199,6 +199,23 @@ def test_figure_07_draws_log_densities_of_minus_infinity():
     FigureCanvasAgg(figure_07(posterior)).draw()
 
 
+def test_figure_08_names_each_digit_at_a_place_of_its_own():
+    """Also two digits that the encoder does not tell apart, but none that lies outside."""
+    latent = some_latent()
+    centres = np.random.default_rng(3).uniform(-3.5, 3.5, size=(10, 2))
+    centres[9] = centres[4]
+    centres[5] = 7
+    latent["means"] = centres[latent["labels"]] + some_points(300) / 4
+    panel = panels(figure_08(latent))[0]
+    badges = {text.get_text(): text.get_position() for text in panel.texts}
+    assert sorted(badges) == list("012346789")
+    places = np.array(list(badges.values()))
+    apart = np.linalg.norm(places[:, None] - places, axis=-1)
+    assert apart[np.triu_indices(9, 1)].min() > 0.6
+    for digit, place in badges.items():
+        assert np.linalg.norm(place - centres[int(digit)]) < 1
+
+
 @pytest.mark.parametrize("models", range(1, 6))
 def test_figure_09_has_a_panel_for_each_model(models):
     samples = {f"model {k}": some_images(4) for k in range(models)}

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
+from scipy.optimize import linear_sum_assignment
 
 from dgmpipe.figures.style import (
     LATENT,
@@ -69,7 +70,7 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
         raise ValueError(f"{len(histogram)} bins need one edge more, not {len(edges)} edges")
     with new_figure(7.0, 6.3) as figure:
         (means, counts), (chosen, images) = figure.subplots(2, 2)
-        draw_means(means, arrays["means"], arrays["labels"])
+        draw_means(means, arrays["means"], arrays["labels"], (edges[0], edges[-1]))
         means.set_title(f"(a) means of {len(arrays['means']):,} approximate posteriors")
         mesh = draw_histogram(counts, histogram, edges)
         # Inside the panel's own coordinates, so that the bar is as high as the square panel.
@@ -88,21 +89,25 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
     return figure
 
 
-def draw_means(axes: Axes, means: np.ndarray, labels: np.ndarray) -> None:
+def draw_means(
+    axes: Axes, means: np.ndarray, labels: np.ndarray, limits: tuple[float, float]
+) -> None:
     """Draw a dot for each mean, and each digit's badge where it is both frequent and pure."""
     colours = np.array(CLASS_COLOURS)[labels]
     draw_points(axes, means, s=2, c=colours, linewidths=0, rasterized=True)
-    extent = list(zip(means.min(axis=0), means.max(axis=0), strict=True))
-    edges = [np.linspace(*limits, 13) for limits in extent]
+    edges = np.linspace(*limits, 13)
+    middles = (edges[:-1] + edges[1:]) / 2
     of_digits = (means[labels == digit] for digit in range(10))
-    counts = np.stack([np.histogram2d(m[:, 0], m[:, 1], bins=edges)[0] for m in of_digits])
+    counts = np.stack([np.histogram2d(m[:, 0], m[:, 1], bins=edges)[0].ravel() for m in of_digits])
     score = counts**2 / np.maximum(counts.sum(axis=0), 1)
-    for digit in np.unique(labels):
-        cell = np.unravel_index(score[digit].argmax(), score[digit].shape)
-        x, y = (edge[k : k + 2].mean() for edge, k in zip(edges, cell, strict=True))
+    # A cell for each digit, so that no badge hides another.
+    for digit, cell in zip(*linear_sum_assignment(score, maximize=True), strict=True):
+        if not counts[digit, cell]:
+            continue
+        column, row = divmod(cell, len(middles))
         axes.text(
-            x,
-            y,
+            middles[column],
+            middles[row],
             str(digit),
             fontweight="bold",
             ha="center",
