@@ -22,10 +22,10 @@ __all__ = ["figure_01"]
 
 NUM_LINKED = 8  # latent points with a line to what the generator makes of them
 LATENT_LIMIT = 3.2
-EXPLANATION = """A generated point comes from a latent point;
-where a true point would come from
-is not known. Training has to compare the
-two distributions above by their samples."""
+EXPLANATION = """The data do not say which latent point
+a true point comes from. Training has
+to find such links, or to compare
+the two distributions above."""
 
 
 def figure_01(flow_arrays: Mapping[str, ArrayLike]) -> Figure:

@@ -36,6 +36,8 @@ CLASS_COLOURS = (
     "#000000",
 )
 SHADOW = withStroke(linewidth=1.5, foreground="#444444")
+# Of the circles that hold such a part of N(0, I).
+RADII = {mass: np.sqrt(-2 * np.log(1 - mass)) for mass in (0.5, 0.95)}
 
 
 def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
@@ -43,13 +45,13 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
 
     The panels are the means, coloured by digit; the histogram of samples of the approximate
     posteriors; the same with 64 points that the prior finds likely and the samples rarely visit;
-    and the images generated from those points. What lies outside `edges` is not shown.
+    and the images generated from those points. The titles say how much lies outside `edges`.
 
     Args:
         latent: Arrays by name, of which others than these are ignored:
             `means` (N, 2) of the approximate posteriors and `labels` (N,), digits 0 to 9;
-            `histogram` (B, B), counts of samples, first index z1, second z2, and its bins' `edges`
-            (B+1,), the same on both axes;
+            `samples` (N, S, 2) of them, and their `histogram` (B, B), first index z1, second z2,
+            with its bins' `edges` (B+1,), the same on both axes;
             `points` (64, 2), sorted by z1, and the generated `point_images` (64, 28, 28) in [0, 1].
 
     Raises:
@@ -59,6 +61,7 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
         latent,
         means="N 2",
         labels="N",
+        samples="N S 2",
         histogram="B B",
         edges="E",
         points="64 2",
@@ -68,21 +71,27 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
     histogram, edges, points = arrays["histogram"], arrays["edges"], arrays["points"]
     if len(edges) != len(histogram) + 1:
         raise ValueError(f"{len(histogram)} bins need one edge more, not {len(edges)} edges")
+    limits = edges[0], edges[-1]
+    inside = ((arrays["means"] >= limits[0]) & (arrays["means"] <= limits[1])).all(axis=1)
+    num_unseen = arrays["samples"].size // 2 - int(histogram.sum())
     with new_figure(7.0, 6.3) as figure:
         (means, counts), (chosen, images) = figure.subplots(2, 2)
-        draw_means(means, arrays["means"], arrays["labels"], (edges[0], edges[-1]))
-        means.set_title(f"(a) means of {len(arrays['means']):,} approximate posteriors")
+        draw_means(means, arrays["means"], arrays["labels"], limits)
+        means.set_title(
+            f"(a) means of {len(inside):,} approximate\nposteriors ({(~inside).sum():,} outside)"
+        )
         mesh = draw_histogram(counts, histogram, edges)
         # Inside the panel's own coordinates, so that the bar is as high as the square panel.
         figure.colorbar(mesh, cax=counts.inset_axes((1.04, 0, 0.05, 1)), label="samples in a bin")
-        counts.set_title("(b) samples from them")
+        counts.set_title(f"(b) {arrays['samples'].size // 2:,} samples\n({num_unseen:,} outside)")
+        label_circles(counts)
         draw_histogram(chosen, histogram, edges)
         draw_points(
             chosen, points, s=14, c=LATENT, marker=LATENT_MARKER, edgecolors="white", linewidths=0.5
         )
-        chosen.set_title("(c) 64 points that the samples miss")
+        chosen.set_title("(c) 64 points with too few samples for $N(0, I)$")
         for axes in (means, counts, chosen):
-            axes.set(xlim=edges[[0, -1]], ylim=edges[[0, -1]], aspect="equal")
+            axes.set(xlim=limits, ylim=limits, aspect="equal")
             axes.set(xlabel="$z_1$", ylabel="$z_2$")
         image_grid(images, arrays["point_images"], 8, 8)
         images.set_title("(d) images from these points, by $z_1$")
@@ -124,11 +133,13 @@ def draw_means(
 def draw_histogram(axes: Axes, histogram: np.ndarray, edges: np.ndarray) -> QuadMesh:
     """Show counts, and the circles that hold 50% and 95% of the prior N(0, I)."""
     mesh = axes.pcolormesh(edges, edges, histogram.T, rasterized=True)
-    for mass in (0.5, 0.95):
-        radius = np.sqrt(-2 * np.log(1 - mass))
+    for radius in RADII.values():
         axes.add_patch(Circle((0, 0), radius, fill=False, color="white", linestyle="--"))
-        label = f"{mass:.0%} of $N(0, I)$"
-        axes.text(
-            0, radius + 0.05, label, color="white", ha="center", path_effects=[SHADOW], zorder=5
-        )
     return mesh
+
+
+def label_circles(axes: Axes) -> None:
+    """Say what the circles hold, where there is nothing that it could hide."""
+    for mass, radius in RADII.items():
+        label = f"{mass:.0%} of $N(0, I)$"
+        axes.text(0, radius + 0.05, label, color="white", ha="center", path_effects=[SHADOW])
