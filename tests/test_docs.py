@@ -127,28 +127,36 @@ def test_a_typo_in_the_block_of_the_example_gets_a_sentence(with_nice: Path) -> 
         check_config(config, with_nice / "workflow/schemas/config.schema.yaml")
 
 
-def test_a_second_vae_is_compared_and_is_no_gan(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("like", "name", "figure_11"),
+    [("vae", "wide_vae", False), ("dcgan_random", "lsgan_random", True)],
+)
+def test_a_further_model_of_images_is_compared_as_what_it_is(
+    like: str, name: str, figure_11: bool, tmp_path: Path
+) -> None:
     """What the last section of the page says of models of images, as a dry run."""
     folder = _copy(tmp_path)
     catalogue = folder / "src/dgmpipe/models/catalog.py"
-    line = '    "vae": Entry("dgmpipe.models.vae", "VAETask", "images", "VAE"),\n'
     text = catalogue.read_text()
-    assert text.count(line) == 1
-    catalogue.write_text(text.replace(line, line + line.replace('"vae"', '"wide_vae"')))
+    (line,) = re.findall(rf'^    "{like}": Entry\(.*\n', text, re.M)
+    catalogue.write_text(text.replace(line, line + line.replace(f'"{like}"', f'"{name}"')))
     schema, config = folder / "workflow/schemas/config.schema.yaml", folder / "config/config.yaml"
     rules, values = (yaml.safe_load(path.read_text()) for path in (schema, config))
     known = rules["properties"]["models"]["properties"]
-    known["wide_vae"] = known["vae"]
-    block = values["models"]["vae"]
-    values["models"] = {"vae": block, "wide_vae": block | {"width": 64}}
+    known[name] = known[like]
+    models = values["models"]
+    values["models"] = {"vae": models["vae"], name: models[like] | {"width": 64}}
     schema.write_text(yaml.safe_dump(rules))
     config.write_text(yaml.safe_dump(values))
     run = _run(folder, "-m", "snakemake", "-n", "--cores", "1", "all")
     assert run.returncode == 0, run.stdout + run.stderr
-    planned = dict(re.findall(r"^(\w+) +(\d+)$", run.stdout + run.stderr, re.M))
+    printed = run.stdout + run.stderr
+    planned = dict(re.findall(r"^(\w+) +(\d+)$", printed, re.M))
     assert (planned["train"], planned["energy_test"], planned["generate_images"]) == ("2", "3", "2")
-    assert "figure_09" in planned
-    assert "figure_11" not in planned
+    assert ("figure_11" in planned) == figure_11
+    for figure in ("figure_09", "figure_10"):
+        (block,) = re.findall(rf"^(?:local)?rule {figure}:\n(?: .*\n)+", printed, re.M)
+        assert f"evaluation/{name}/seed_0/samples.npz" in block
 
 
 @pytest.mark.parametrize("base", [[], ["smoke"]])

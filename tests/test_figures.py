@@ -206,7 +206,11 @@ def test_figure_08_names_each_digit_at_a_place_of_its_own():
     centres[9] = centres[4]
     centres[5] = 7
     latent["means"] = centres[latent["labels"]] + some_points(300) / 4
-    panel = panels(figure_08(latent))[0]
+    panel, counts, *_ = panels(figure_08(latent))
+    outside = int((np.abs(latent["means"]) > 4).any(axis=1).sum())
+    assert outside >= 30
+    assert f"300 approximate\nposteriors ({outside} outside)" in panel.get_title()
+    assert "300 samples" in counts.get_title()
     badges = {text.get_text(): text.get_position() for text in panel.texts}
     assert sorted(badges) == list("012346789")
     places = np.array(list(badges.values()))
@@ -334,10 +338,18 @@ def test_wrong_shapes_are_refused(draw):
         draw()
 
 
-def test_figure_11_draws_only_gans():
-    curve = some_curves(1)[0]._replace(model="vae")
-    with pytest.raises(ValueError, match="model must be dcgan or wgan, then _random or _vae"):
-        figure_11([curve], some_floor())
+def test_figure_11_has_a_colour_for_each_further_kind_of_gan():
+    names = ("dcgan_vae", "lsgan_random", "lsgan_vae", "gan_of_mine")
+    curve = some_curves(1)[0]
+    figure = figure_11([curve._replace(model=m, title=m) for m in names], some_floor())
+    look = {
+        line.get_label(): (line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines
+    }
+    assert [line for _, line in look.values()] == ["-", "--", "-", "-"]
+    colours = {name: colour for name, (colour, _) in look.items()}
+    assert colours["dcgan_vae"] == COLOURS["dcgan"]
+    assert colours["lsgan_random"] == colours["lsgan_vae"]
+    assert len({*COLOURS.values(), *colours.values()}) == 4
 
 
 def test_roles_differ_in_grey():

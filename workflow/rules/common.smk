@@ -8,7 +8,7 @@ from dgmpipe.config import check_config
 from dgmpipe.errors import UserError
 from dgmpipe.gpus import count_gpus
 from dgmpipe.locks import take_lock
-from dgmpipe.models.catalog import MODELS
+from dgmpipe.models.catalog import MODELS, is_gan
 from dgmpipe.provenance import config_digest, source_digest
 from snakemake.exceptions import WorkflowError
 
@@ -34,14 +34,14 @@ FLOWS, IMAGE_MODELS = (
     [model for model in config["models"] if MODELS[model].dataset == dataset]
     for dataset in ("moons", "images")
 )
-GANS = [model for model in IMAGE_MODELS if "gan" in model]
+GANS = [model for model in IMAGE_MODELS if is_gan(model)]
 
 
 # Figure 10 has a row a kind of model, as in the paper: of a GAN the one that starts from the VAE.
 INTERPOLATED = [
     model
     for model in IMAGE_MODELS
-    if model.replace("_random", "_vae") in (model, *set(MODELS) - set(IMAGE_MODELS))
+    if model.replace("_random", "_vae") not in {*IMAGE_MODELS} - {model}
 ]
 
 # Where images come from that are compared with the test images. Real training images show what

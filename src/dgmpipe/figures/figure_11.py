@@ -1,5 +1,6 @@
 """Figure 11: how far the GANs' images are from the data over the training."""
 
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ from dgmpipe.figures.style import DATA, LATENT, check_shapes, new_figure
 __all__ = ["Curves", "figure_11"]
 
 COLOURS = {"dcgan": DATA, "wgan": LATENT}
-LINES = {"random": "--", "vae": "-"}
+# Of other kinds of GAN, of which a user may bring some, in the order in which they come.
+FURTHER_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 FLOOR_QUANTILE = 0.95
 
 
@@ -35,27 +37,31 @@ class Curves(NamedTuple):
 def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
     """Draw Figure 11: the energy distance of generated from held-out images over the training.
 
-    DCGAN is blue and WGAN is red, random weights at the start are dashed and the VAE's generator
-    is solid. A line is the mean over the seeds, in a band from their least to their greatest. The
-    grey band is where real images are: below the 95% quantile of `floor`.
+    DCGAN is blue, WGAN is red and any other kind has a colour of its own. Names that end in
+    "_random", for random weights at the start, have dashed lines, others solid ones. A line is the
+    mean over the seeds, in a band from their least to their greatest. The grey band is where real
+    images are: below the 95% quantile of `floor`.
 
     Args:
         curves: At least one model.
         floor: The same distance of R draws of real training images, shape (R,).
 
     Raises:
-        ValueError: If there are no curves, an array has another shape or a model is neither a
-            DCGAN nor a WGAN.
+        ValueError: If there are no curves, or an array has another shape.
     """
     if not curves:
         raise ValueError("there must be at least one model's curves")
     check_shapes({"floor": floor}, floor="R")
     ceiling = float(np.quantile(np.asarray(floor), FLOOR_QUANTILE))
+    kinds = dict.fromkeys(_kind(curve.model) for curve in curves)
+    others = [kind for kind in kinds if kind not in COLOURS]
+    colours = COLOURS | dict(zip(others, cycle(FURTHER_COLOURS), strict=False))
     with new_figure(5.6, 3.7) as figure:
         axes = figure.subplots()
         for curve in curves:
             check_shapes(curve._asdict(), steps="K", distances="S K")
-            colour, line = _look(curve.model)
+            colour = colours[_kind(curve.model)]
+            line = "--" if curve.model.endswith("_random") else "-"
             distances = np.asarray(curve.distances)
             axes.plot(curve.steps, distances.mean(axis=0), line, color=colour, label=curve.title)
             if len(distances) > 1:
@@ -82,9 +88,6 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
     return figure
 
 
-def _look(model: str) -> tuple[str, str]:
-    """Return colour and kind of line of a GAN by its name."""
-    kind, _, start = model.partition("_")
-    if kind not in COLOURS or start not in LINES:
-        raise ValueError(f"model must be dcgan or wgan, then _random or _vae, not {model!r}")
-    return COLOURS[kind], LINES[start]
+def _kind(model: str) -> str:
+    """Return the name of a GAN without what it starts from."""
+    return model.removesuffix("_random").removesuffix("_vae")

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-__all__ = ["MODELS", "Entry"]
+__all__ = ["MODELS", "Entry", "is_gan"]
 
 
 class Entry(NamedTuple):
@@ -29,3 +29,8 @@ MODELS = {
     "wgan_vae": Entry("dgmpipe.models.gan", "WGANTask", "images", "WGAN from VAE", "vae"),
     "classifier": Entry("dgmpipe.models.classifier", "ClassifierTask", "digits", "classifier"),
 }
+
+
+def is_gan(model: str) -> bool:
+    """Return whether a model, by its name, is a GAN, whose history has its energy distance."""
+    return MODELS[model].dataset == "images" and "gan" in model
