@@ -52,7 +52,7 @@ def test_a_config_is_compared_with_the_file_of_its_tier() -> None:
     assert tier_changes(config, ROOT / "config") == [
         "seeds: [0, 1] instead of [0]",
         "models.wgan_vae.steps: 700 instead of 50000",
-        "models.classifier: left out",
+        "models.classifier is left out",
     ]
     assert tier_changes(config | {"tier": "mine"}, ROOT / "config") == []
 
@@ -63,7 +63,7 @@ def test_a_model_that_is_null_is_left_out(nothing: str | None) -> None:
     config["models"]["wgan_vae"] = nothing
     check_config(config, SCHEMA)
     assert "wgan_vae" not in config["models"]
-    assert tier_changes(config, ROOT / "config") == ["models.wgan_vae: left out"]
+    assert tier_changes(config, ROOT / "config") == ["models.wgan_vae is left out"]
     config["models"]["vae"] = nothing
     with pytest.raises(UserError, match="dcgan_vae starts from the generator of vae, which"):
         check_config(config, SCHEMA)

@@ -299,7 +299,7 @@ def test_a_page_of_markdown_shows_a_tier_and_what_it_lacks(smoke: Path, tmp_path
 
     complete = page()
     assert "Not finished" not in complete
-    assert "Otherwise than" not in complete
+    assert "What differs" not in complete
     for path in re.findall(r"\]\((.*?)\)", complete):
         assert (tmp_path / "page" / path).exists()
     shown = set(re.findall(r"^!\[\w+\]\(figures/(\w+)\.png\)$", complete, re.M))

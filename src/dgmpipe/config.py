@@ -71,7 +71,7 @@ def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], at: str = "") -> Iterator[str]:
     for key, value in theirs.items():
         if key not in ours:
-            yield f"{at}{key}: left out"
+            yield f"{at}{key} is left out"
         elif isinstance(value, Mapping):
             yield from _differences(ours[key], value, f"{at}{key}.")
         elif ours[key] != value:

@@ -158,7 +158,7 @@ DEVIATIONS = [
     ),
     Deviation("(33)", "leaky ReLU: 0.2 for x < 0", "0.2 x", "a constant would have no gradient"),
     Deviation(
-        "4.2", "Figure 7 has four randomly selected images", "two, which the config names", "a typo"
+        "4.2", "Figure 7 has four randomly selected images", "two, chosen in the config", "a typo"
     ),
     Deviation("5.2", "50 iterations of RMSprop", "50,000, as for the DCGAN", "a typo"),
     Deviation(
@@ -219,6 +219,9 @@ DEVIATIONS = [
         "equal config, seed and code: equal bytes",
     ),
     Deviation(
-        "code, Fig. 5 and 6", "log p is shown as p", "p is shown as p", "the scale of the bar"
+        "code, Fig. 5 and 6",
+        "the bar says p, but the values are log p",
+        "the values are p",
+        "the scale of the bar",
     ),
 ]

@@ -84,7 +84,7 @@ def write_exhibit(
         tier=config["tier"],
         command=command,
         missing=_unless_empty("Not finished", missing),
-        changes=_unless_empty("Otherwise than the tier's config file has it", changes),
+        changes=_unless_empty("What differs from the tier's config file", changes),
         trainings=trainings,
         **provenance(results),
     )
