@@ -215,7 +215,7 @@ def _workflow(table: pd.DataFrame, figures: Path) -> str:
         axes.invert_yaxis()
         axes.margins(y=0.01)
         axes.tick_params(axis="y", labelsize=5)
-        axes.set(xlabel="minutes since the first job began", title="second colour: critical path")
+        axes.set(xlabel="minutes since the first job began", title="blue: critical path")
         picture = _save(figure, figures, "bench_workflow")
     return text + _markdown(rows) + picture
 
