@@ -3,7 +3,7 @@
     python examples/posterior.py results/laptop/models/vae/seed_0 --image 33
 
 prints its evidence by quadrature and where its posterior is highest:
-    image 33, label 4: log p(x) = -227.21 nats, MAP at (-1.62, -0.55)
+    image 33, label 4: log p(x) = -227.59 nats, MAP at (-1.62, -0.52)
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python examples/train_flow.py results/laptop/data/moons.npz --steps 500
 
 keeps every tenth point from the training and prints their negative log-likelihood:
-    1,800 points, 500 steps: held-out negative log-likelihood 2.793 -> 0.713 nats
+    1,800 points, 500 steps: held-out negative log-likelihood 2.793 -> 0.547 nats
 The flow in results/examples/flow is one for examples/likelihood.py and for load_model.
 """
 

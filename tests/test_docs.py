@@ -101,6 +101,15 @@ def test_the_example_of_a_model_is_trained_and_measured(with_nice: Path) -> None
     assert history["held_out_nll"].iloc[-1] < history["held_out_nll"].iloc[0] - 0.3
 
 
+def test_without_ot_flow_there_is_no_table_of_its_errors(with_nice: Path) -> None:
+    run = _run(with_nice, "-m", "snakemake", "-n", "--cores", "1", "all")
+    assert run.returncode == 0, run.stderr
+    assert "flow_table" in run.stdout + run.stderr
+    assert "otflow" not in run.stdout + run.stderr
+    assert [path.name for path in (with_nice / "results/smoke/tables").iterdir()] == ["flows.csv"]
+    assert (with_nice / "results/smoke/report.html").is_file()
+
+
 def test_the_example_of_a_model_passes_its_own_test_and_the_projects_style(
     with_nice: Path,
 ) -> None:

@@ -184,7 +184,9 @@ def tables():
     """Every table that the models of the config allow."""
     names = ["training_times"]
     if FLOWS:
-        names += ["flows", "otflow_inverse_error"]
+        names += ["flows"]
+    if "otflow" in config["models"]:
+        names += ["otflow_inverse_error"]
     if "vae" in config["models"]:
         names += ["vae_evidence"]
     if IMAGE_MODELS:
