@@ -11,10 +11,12 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from snakemake.utils import update_config
 
 from dgmpipe.config import check_config, tier_changes
 from dgmpipe.errors import UserError
 from dgmpipe.models.catalog import MODELS
+from dgmpipe.report import dump_config
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -55,6 +57,36 @@ def test_a_config_is_compared_with_the_file_of_its_tier() -> None:
         "models.classifier is left out",
     ]
     assert tier_changes(config | {"tier": "mine"}, ROOT / "config") == []
+
+
+def test_a_tier_of_few_keys_is_compared_with_all_that_it_is_laid_over() -> None:
+    config: dict[str, Any] = {}
+    for name in ("config", "fashion"):
+        update_config(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+    assert tier_changes(config, ROOT / "config") == []
+    config["seeds"] = [5, 6]
+    assert tier_changes(config, ROOT / "config") == ["seeds: [5, 6] instead of [0]"]
+
+
+@pytest.mark.parametrize("thousand", [1000.0, "1.0e+3", "1000"])
+def test_a_whole_number_may_be_written_as_another(thousand: Any) -> None:
+    config = copy.deepcopy(TIERS["paper"])
+    config["models"]["realnvp"]["steps"], config["seeds"] = thousand, [0.0]
+    check_config(config, SCHEMA)
+    for value in (config["models"]["realnvp"]["steps"], config["seeds"][0]):
+        assert type(value) is int
+    config["models"]["realnvp"]["steps"] = 1000.5
+    with pytest.raises(UserError, match=r"realnvp.steps must be a whole number, not 1000\.5"):
+        check_config(config, SCHEMA)
+
+
+def test_a_config_that_is_kept_leaves_out_what_it_left_out_when_it_is_laid_over_another() -> None:
+    config = copy.deepcopy(TIERS["smoke"])
+    del config["models"]["wgan_vae"]
+    laid = copy.deepcopy(TIERS["config"])
+    update_config(laid, yaml.safe_load(dump_config(config)))
+    check_config(laid, SCHEMA)
+    assert laid["models"] == config["models"]
 
 
 @pytest.mark.parametrize("nothing", [None, "null"])

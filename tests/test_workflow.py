@@ -337,6 +337,14 @@ def test_a_page_of_markdown_shows_a_tier_and_what_it_lacks(smoke: Path, tmp_path
         assert f"![{name}](figures/{name}.png)\n\n{not_computed}\n" in page()
 
 
+def test_a_page_does_not_replace_the_results_that_it_is_made_of(smoke: Path) -> None:
+    command = [sys.executable, "-m", "dgmpipe.exhibit", "results/smoke", "results/smoke"]
+    run = subprocess.run(command, cwd=smoke, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 1
+    assert run.stderr.startswith("error: the page cannot replace the results in results/smoke")
+    assert list((smoke / "results/smoke/figures").iterdir())
+
+
 def test_without_a_template_there_is_one_warning_and_every_result(
     results: Path, tmp_path: Path
 ) -> None:
@@ -491,6 +499,7 @@ def test_a_changed_value_reruns_what_depends_on_it(
         ("README.md", set()),
         ("src/dgmpipe/tracking.py", set()),
         ("src/dgmpipe/figures/figure_11.py", {"figure_11"}),
+        ("src/dgmpipe/figures/dgmpipe.mplstyle", {f"figure_{n:02}" for n in range(1, 12)}),
         ("src/dgmpipe/evaluation/quality.py", {"sample_quality", "generator_tables"}),
     ],
 )

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
 from dgmpipe.errors import UserError
-from dgmpipe.models.catalog import MODELS
+from dgmpipe.models.catalog import MODELS, is_gan
 
 __all__ = ["check_config", "tier_changes"]
 
@@ -28,12 +28,22 @@ _TYPE_NAMES = {
 }
 
 
+# To JSON Schema 1000.0 is an integer as well, but not to what is given it here.
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
+
+
 def check_config(config: dict[str, Any], schema: str | Path) -> None:
     """Check a config, as parsed from YAML, against a schema file.
 
     Numbers that are text where the schema wants a number are replaced in place: Snakemake passes
-    on what stands within braces or brackets on its command line as text. Models that are null are
-    left out: a config that is laid over another has no other way to say so.
+    on what stands within braces or brackets on its command line as text. So are whole numbers
+    written as others are, such as 1.0e+3, where the schema wants an integer. Models that are null
+    are left out: a config that is laid over another has no other way to say so.
 
     Raises:
         UserError: If a key is unknown or missing, a value is not allowed, or two values do not go
@@ -43,7 +53,7 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
     if isinstance(models := config.get("models"), dict):
         config["models"] = {n: block for n, block in models.items() if block not in (None, "null")}
     rules = yaml.safe_load(Path(schema).read_text())
-    validator = Draft202012Validator(rules)
+    validator = _Validator(rules)
     _read_numbers(config, list(validator.iter_errors(config)))
     error = best_match(validator.iter_errors(config))
     if error is not None:
@@ -53,7 +63,7 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
 
 
 def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
-    """Say where a config differs from the file of its tier.
+    """Say where a config differs from the file of its tier, laid over the one with all keys.
 
     Args:
         config: The config of an invocation.
@@ -63,9 +73,20 @@ def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
         A line a key, such as "models.vae.steps: 500 instead of 2000"; none if the tier has no file.
         The block `cluster` does not count: it changes no result.
     """
-    blocks = (yaml.safe_load(path.read_text()) for path in sorted(Path(folder).glob("*.yaml")))
+    folder = Path(folder)
+    blocks = (yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml")))
     own = [block for block in blocks if block.get("tier") == config["tier"]]
-    return list(_differences(config, own[0] | {"cluster": {}})) if own else []
+    if not own:
+        return []
+    expected = _laid_over(yaml.safe_load((folder / "config.yaml").read_text()), own[0])
+    return list(_differences(config, expected | {"cluster": {}}))
+
+
+def _laid_over(base: Any, top: Any) -> Any:
+    """Return a config over another, as Snakemake lays it: block by block."""
+    if not (isinstance(base, Mapping) and isinstance(top, Mapping)):
+        return top
+    return {**base, **{key: _laid_over(base.get(key), value) for key, value in top.items()}}
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], at: str = "") -> Iterator[str]:
@@ -109,24 +130,29 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
                     f"models.{name}.{key} must be {models[start][key]}, as models.{start}.{key} is:"
                     f" it starts from that generator; not {block[key]}"
                 )
-    sizes = {n: b["held_out_size"] for n, b in models.items() if "gan" in n}
+    sizes = {n: b["held_out_size"] for n, b in models.items() if is_gan(n)}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{size} in models.{name}" for name, size in sizes.items())
         yield f"held_out_size must be the same for all GANs, to be compared; it is {listed}"
 
 
 def _read_numbers(config: dict[str, Any], errors: Iterable[ValidationError]) -> None:
-    """Replace text by the number that YAML reads from it, where text is what an error is about."""
+    """Replace text, or a float, by the number that an error says is to be in its place."""
     for error in errors:
-        if error.validator == "type" and isinstance(error.instance, str):
+        value = error.instance
+        if error.validator != "type" or type(value) not in (str, float):
+            continue
+        if isinstance(value, str):
             try:
-                value = yaml.safe_load(error.instance)
+                value = yaml.safe_load(value)
             except yaml.YAMLError:
                 continue
-            if type(value) in (int, float):
-                *parents, last = error.absolute_path
-                block = functools.reduce(operator.getitem, parents, config)
-                block[last] = value
+        if type(value) is float and error.validator_value == "integer" and value.is_integer():
+            value = int(value)
+        if type(value) in (int, float):
+            *parents, last = error.absolute_path
+            block = functools.reduce(operator.getitem, parents, config)
+            block[last] = value
 
 
 def _explain(error: ValidationError) -> str:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from dgmpipe.config import tier_changes
+from dgmpipe.errors import UserError
 from dgmpipe.models.catalog import MODELS
 from dgmpipe.records import Record
-from dgmpipe.report import SECTIONS, minute, provenance, write_captions
+from dgmpipe.report import SECTIONS, dump_config, minute, provenance, write_captions
 
 __all__ = ["write_exhibit"]
 
@@ -57,7 +57,10 @@ def write_exhibit(
 
     Raises:
         FileNotFoundError: If the workflow has never begun on the tier.
+        UserError: If the folder is that of the results, which the page would replace.
     """
+    if folder.resolve() == results.resolve():
+        raise UserError(f"the page cannot replace the results in {folder}; name another folder")
     invocation = Record.read(results / "invocation.json")
     if invocation is None:
         raise FileNotFoundError(f"{results} has no invocation.json")
@@ -88,7 +91,7 @@ def write_exhibit(
         trainings=trainings,
         **provenance(results),
     )
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    (folder / "config.yaml").write_text(dump_config(config))
     (folder / "README.md").write_text(page + "".join(_sections(results, names)))
 
 
@@ -149,6 +152,8 @@ def main() -> None:
         write_exhibit(**vars(arguments), command=command)
     except FileNotFoundError as error:
         sys.exit(f"error: {error}; run the workflow for that tier first")
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

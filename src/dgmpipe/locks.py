@@ -28,13 +28,15 @@ def take_lock(path: str | Path, patience: float) -> int:
         OSError: If the file cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    descriptor = _open(path)
     deadline = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return descriptor
+            if _is_at(path, descriptor):
+                return descriptor
+            os.close(descriptor)  # of a file that whoever held it has deleted
+            descriptor = _open(path)
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 os.close(descriptor)
@@ -45,6 +47,18 @@ def take_lock(path: str | Path, patience: float) -> int:
                 return descriptor
             os.close(descriptor)
             raise
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

@@ -23,6 +23,9 @@ _WITHOUT_EFFECT = {
     for name in ("devices.py", "locks.py", "models/catalog.py", "progress.py", "tracking.py")
 }
 
+# What a module reads besides what it imports.
+_READ_BY = {_PACKAGE / "figures/style.py": [_PACKAGE / "figures/dgmpipe.mplstyle"]}
+
 
 def config_digest(config: Any) -> str:
     """Return 12 hexadecimal digits that name a config or a block of it."""
@@ -32,7 +35,8 @@ def config_digest(config: Any) -> str:
 def source_files(*roots: str | Path) -> list[Path]:
     """Return the roots and every module of this package that they import, directly or not.
 
-    Left out are the few modules that only report progress or name things.
+    With the figures' style comes its style sheet. Left out are the few modules that only report
+    progress or name things.
 
     A package's `__init__` counts only where it is itself imported by name: it does nothing but
     name its modules' contents again, so that an edit elsewhere in the package changes no result.
@@ -46,6 +50,7 @@ def source_files(*roots: str | Path) -> list[Path]:
         path = to_read.pop()
         if path not in found | _WITHOUT_EFFECT:
             found.add(path)
+            found.update(_READ_BY.get(path, []))
             to_read.extend(_imports(path))
     return sorted(found)
 

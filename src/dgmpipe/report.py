@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,16 @@ from dgmpipe.models.catalog import MODELS, is_gan
 from dgmpipe.provenance import machine
 from dgmpipe.records import Record
 
-__all__ = ["SECTIONS", "TITLES", "make_report", "minute", "pm", "provenance", "write_captions"]
+__all__ = [
+    "SECTIONS",
+    "TITLES",
+    "dump_config",
+    "make_report",
+    "minute",
+    "pm",
+    "provenance",
+    "write_captions",
+]
 
 # A table with more is shown with its columns as rows.
 _MANY_COLUMNS = 8
@@ -61,7 +70,13 @@ SECTIONS = {
 TITLES = {name: model.title for name, model in MODELS.items()} | {"real": "real training images"}
 
 
-def make_report(config: Mapping[str, Any], results: Path, templates: Path, snakefile: Path) -> bool:
+def make_report(
+    config: Mapping[str, Any],
+    results: Path,
+    templates: Path,
+    snakefile: Path,
+    names: Collection[str] | None = None,
+) -> bool:
     """Write `report.html` of a tier, with its captions and its config beside it.
 
     Args:
@@ -69,6 +84,7 @@ def make_report(config: Mapping[str, Any], results: Path, templates: Path, snake
         results: Folder `results/{tier}`.
         templates: Folder of the captions' templates, workflow/report.
         snakefile: The workflow.
+        names: Figures and tables that the config has; others may be left from another one.
 
     Returns:
         Whether there is anything to be shown.
@@ -76,11 +92,11 @@ def make_report(config: Mapping[str, Any], results: Path, templates: Path, snake
     Raises:
         subprocess.CalledProcessError: If Snakemake cannot make it; its output says why.
     """
-    made = write_captions(config, results, templates)
+    made = write_captions(config, results, templates, names)
     if not made:
         return False
     config_file = results / "config.yaml"
-    config_file.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    config_file.write_text(dump_config(config))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--nolock"]
     command += ["--report", str(results / "report.html"), "--configfile", str(config_file)]
     command += ["--report-stylesheet", str(templates / "style.css")]
@@ -88,7 +104,21 @@ def make_report(config: Mapping[str, Any], results: Path, templates: Path, snake
     return True
 
 
-def write_captions(config: Mapping[str, Any], results: Path, templates: Path) -> list[Path]:
+def dump_config(config: Mapping[str, Any]) -> str:
+    """Return a config as YAML that says of each model that is left out that it is.
+
+    Snakemake lays it over config.yaml, where the model is.
+    """
+    models = {name: config["models"].get(name) for name in MODELS}
+    return yaml.safe_dump({**config, "models": models}, sort_keys=False)
+
+
+def write_captions(
+    config: Mapping[str, Any],
+    results: Path,
+    templates: Path,
+    names: Collection[str] | None = None,
+) -> list[Path]:
     """Write a caption for each figure and table there is, and the page that shows all of them.
 
     A template takes its numbers from the tables, so that a caption cannot differ from them; one
@@ -99,11 +129,13 @@ def write_captions(config: Mapping[str, Any], results: Path, templates: Path) ->
         results: Folder `results/{tier}`.
         templates: Folder of the templates: of each figure and table by its name, and of the page
             `workflow.rst`.
+        names: Of those to be shown; all by default.
 
     Returns:
         The figures and tables.
     """
-    made = sorted([*results.glob("figures/*.png"), *results.glob("tables/*.csv")])
+    found = sorted([*results.glob("figures/*.png"), *results.glob("tables/*.csv")])
+    made = [path for path in found if names is None or path.stem in names]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         undefined=jinja2.StrictUndefined,
@@ -228,6 +260,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     for name in ("results", "templates", "snakefile"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--names", nargs="+", help="figures and tables to show; all by default")
     arguments = parser.parse_args()
     try:
         if make_report(json.load(sys.stdin), **vars(arguments)):

@@ -90,7 +90,8 @@ def code(script, *modules):
 
 
 def training_code(wildcards):
-    return code("train.py", MODELS[wildcards.model].module)
+    model = MODELS[wildcards.model]
+    return f"{model.task} {code('train.py', model.module)}"
 
 
 def source_code(script, *modules):
@@ -182,7 +183,7 @@ def figures():
 
 def tables():
     """Every table that the models of the config allow."""
-    names = ["training_times"]
+    names = ["training_times"] if FLOWS + IMAGE_MODELS else []
     if FLOWS:
         names += ["flows"]
     if "otflow" in config["models"]:
@@ -224,7 +225,9 @@ def make_report():
         "templates": REPORT,
         "snakefile": workflow.main_snakefile,
     }
-    tell("dgmpipe.report", *(part for k, v in files.items() for part in (f"--{k}", v)))
+    names = {Path(path).stem for path in [*figures(), *tables()]}
+    options = [part for name, path in files.items() for part in (f"--{name}", path)]
+    tell("dgmpipe.report", *options, "--names", *sorted(names))
 
 
 def tell(module, *arguments):

@@ -43,7 +43,7 @@ class Checkpoints:
         with replacing(path) as temporary:
             temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
         for old in self._paths()[:-2]:
-            old.unlink()
+            old.unlink(missing_ok=True)
         return path
 
     def load_latest(self) -> dict[str, Any] | None:

@@ -76,8 +76,8 @@ def train_model(
     kept = Checkpoints(checkpoints)
     print(f"training {model}, seed {seed}, on {device}", flush=True)
 
-    stopwatch = Stopwatch()
     with kept.held():
+        stopwatch = Stopwatch()
         history = train(
             task,
             batches,
