@@ -199,6 +199,14 @@ def test_figure_07_draws_log_densities_of_minus_infinity():
     FigureCanvasAgg(figure_07(posterior)).draw()
 
 
+def test_figure_08_shows_another_number_of_points():
+    points, images = some_points(16), some_images(16)
+    figure = figure_08(some_latent() | {"points": points, "point_images": images})
+    assert "(c) 16 points" in panels(figure)[2].get_title()
+    (picture,) = figure.axes[3].images
+    assert picture.get_array().shape == (4 * 30 - 2, 4 * 30 - 2)
+
+
 def test_figure_08_names_each_digit_at_a_place_of_its_own():
     """Also two digits that the encoder does not tell apart, but none that lies outside."""
     latent = some_latent()
@@ -336,6 +344,12 @@ def without(arrays, name):
 def test_wrong_shapes_are_refused(draw):
     with pytest.raises(ValueError, match=r"shape|missing|at least one|fit into|one edge more"):
         draw()
+
+
+def test_figure_11_has_no_band_where_real_images_have_negative_distances():
+    axes = figure_11(some_curves(1), [-0.01, -0.002]).axes[0]
+    assert not axes.patches
+    assert axes.get_ylim()[0] > 0
 
 
 def test_figure_11_has_a_colour_for_each_further_kind_of_gan():

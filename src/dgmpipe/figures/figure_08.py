@@ -18,6 +18,7 @@ from dgmpipe.figures.style import (
     draw_points,
     image_grid,
     new_figure,
+    square_grid,
 )
 
 __all__ = ["figure_08"]
@@ -44,7 +45,7 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
     """Draw Figure 8: the approximate posteriors' means and samples, and images from their gaps.
 
     The panels are the means, coloured by digit; the histogram of samples of the approximate
-    posteriors; the same with 64 points that the prior finds likely and the samples rarely visit;
+    posteriors; the same with P points that the prior finds likely and the samples rarely visit;
     and the images generated from those points. The titles say how much lies outside `edges`.
 
     Args:
@@ -52,7 +53,7 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
             `means` (N, 2) of the approximate posteriors and `labels` (N,), digits 0 to 9;
             `samples` (N, S, 2) of them, and their `histogram` (B, B), first index z1, second z2,
             with its bins' `edges` (B+1,), the same on both axes;
-            `points` (64, 2), sorted by z1, and the generated `point_images` (64, 28, 28) in [0, 1].
+            `points` (P, 2), sorted by z1, and the generated `point_images` (P, 28, 28) in [0, 1].
 
     Raises:
         ValueError: If an array is missing or has another shape.
@@ -64,8 +65,8 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
         samples="N S 2",
         histogram="B B",
         edges="E",
-        points="64 2",
-        point_images="64 28 28",
+        points="P 2",
+        point_images="P 28 28",
     )
     arrays = {name: np.asarray(array) for name, array in latent.items()}
     histogram, edges, points = arrays["histogram"], arrays["edges"], arrays["points"]
@@ -89,11 +90,11 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
         draw_points(
             chosen, points, s=14, c=LATENT, marker=LATENT_MARKER, edgecolors="white", linewidths=0.5
         )
-        chosen.set_title("(c) 64 points with too few samples for $N(0, I)$")
+        chosen.set_title(f"(c) {len(points)} points with too few samples for $N(0, I)$")
         for axes in (means, counts, chosen):
             axes.set(xlim=limits, ylim=limits, aspect="equal")
             axes.set(xlabel="$z_1$", ylabel="$z_2$")
-        image_grid(images, arrays["point_images"], 8, 8)
+        image_grid(images, arrays["point_images"], *square_grid(len(points)))
         images.set_title("(d) images from these points, by $z_1$")
     return figure
 

@@ -40,7 +40,7 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
     DCGAN is blue, WGAN is red and any other kind has a colour of its own. Names that end in
     "_random", for random weights at the start, have dashed lines, others solid ones. A line is the
     mean over the seeds, in a band from their least to their greatest. The grey band is where real
-    images are: below the 95% quantile of `floor`.
+    images are: below the 95% quantile of `floor`, unless that is negative.
 
     Args:
         curves: At least one model.
@@ -73,12 +73,15 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
                     alpha=0.2,
                     linewidth=0,
                 )
-        # Real images are so near that an unbiased distance can be negative: no lower edge.
-        axes.axhspan(
-            ceiling / 3, ceiling, color="0.85", zorder=0, label="95% of draws of real images"
-        )
         axes.set_yscale("log")
-        axes.set(ylim=(ceiling / 3, None), xlabel="training step of the generator")
+        # Real images are so near that an unbiased distance can be negative: no lower edge, and of
+        # few draws no upper one that a logarithm could show.
+        if ceiling > 0:
+            axes.axhspan(
+                ceiling / 3, ceiling, color="0.85", zorder=0, label="95% of draws of real images"
+            )
+            axes.set_ylim(bottom=ceiling / 3)
+        axes.set(xlabel="training step of the generator")
         axes.set(ylabel="energy distance from held-out images")
         axes.locator_params(axis="x", integer=True)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
