@@ -39,7 +39,7 @@ ui: $(INSTALLED) ## Show the runs in MLflow on http://127.0.0.1:5000 (PORT=... f
 	$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///results/mlflow.db
 
 server: $(INSTALLED) ## Serve MLflow to other machines: make server BIND=login1 STORE=postgresql://...
-	$(BIN)/mlflow server --host $(BIND) --port $(PORT) --backend-store-uri $(STORE) --artifacts-destination $(ARTIFACTS) \
+	$(BIN)/mlflow server --host $(BIND) --port $(PORT) --backend-store-uri '$(STORE)' --artifacts-destination '$(ARTIFACTS)' \
 		--allowed-hosts '$(BIND):$(PORT),127.0.0.1:$(PORT),localhost:$(PORT)'
 
 track: $(INSTALLED) ## Log to MLflow what it missed of the runs under results/

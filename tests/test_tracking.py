@@ -27,7 +27,7 @@ import dgmpipe
 from daemons import free_port
 from dgmpipe import mlflow_copy, tracking
 from dgmpipe.errors import Interrupted
-from dgmpipe.mlflow_copy import experiment_name, tracking_uri
+from dgmpipe.mlflow_copy import experiment_name, failure, tracking_uri
 from dgmpipe.provenance import config_digest, git_state
 from dgmpipe.records import is_gone, process_name
 from dgmpipe.tracking import (
@@ -473,6 +473,26 @@ def test_what_was_cut_off_or_deleted_in_mlflow(tier: str, store: str) -> None:
     client.delete_run(run.info.run_id)
     assert catch_up(HERE) == 0
     assert not _runs(tier)
+
+
+def test_no_part_of_a_password_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:pa/ss@w:ord@db1:5432/mlflow")
+    expected = "MLflow at postgresql://db1:5432/mlflow failed (refused)"
+    assert failure(ConnectionError("refused")) == expected
+
+
+def test_a_run_that_was_deleted_and_is_continued_stays_deleted_without_a_warning(
+    tier: str, store: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    logger = _logger(tier)
+    logger.__enter__()
+    logger.log_row(ROWS[0])
+    logger.__exit__(Interrupted)
+    MlflowClient(store).delete_run(_runs(tier)[0].info.run_id)
+    capfd.readouterr()
+    _train(_logger(tier))
+    assert not _runs(tier)
+    assert "warning" not in capfd.readouterr().err
 
 
 def test_make_track_has_nothing_to_log_before_the_first_run(

@@ -94,7 +94,7 @@ def failure(error: BaseException, outer: BaseException | None = None) -> str:
     if isinstance(error, OSError) and error.strerror:
         reason = ": ".join(str(part) for part in (error.strerror, error.filename) if part)
     reason = (reason or type(error).__name__).splitlines()[0]
-    return re.sub("//[^/@ ]+@", "//", f"MLflow at {tracking_uri()} failed ({reason})")
+    return re.sub(r"//\S*@", "//", f"MLflow at {tracking_uri()} failed ({reason})")
 
 
 def _led_to(error: BaseException) -> BaseException | None:

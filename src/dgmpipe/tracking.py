@@ -106,7 +106,8 @@ class RunLogger:
             folder `runs` beside it.
 
     Attributes:
-        failed: Whether MLflow has failed; then only the record goes on.
+        failed: Whether MLflow has failed, or someone has deleted the run there; then only the
+            record goes on.
     """
 
     def __init__(
@@ -157,6 +158,7 @@ class RunLogger:
     @_harmless
     def _open(self) -> None:
         self._copy = Copy(self._record)
+        self.failed = self._copy.deleted  # and stays deleted
 
     def log_row(self, row: Mapping[str, float]) -> None:
         """Log a row of a training's history: every value as a metric at the row's step.
