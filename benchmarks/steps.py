@@ -5,6 +5,7 @@
 answers seconds on its stdin with milliseconds a step within them, or with GFLOP/s.
 """
 
+import math
 import statistics
 import sys
 import time
@@ -29,8 +30,9 @@ def measure(threads: int, side_by_side: int) -> pd.DataFrame:
         for model in MODELS:
             print(f"{model}, threads: {threads}", flush=True)
             rows.append({"model": model, "threads": threads} | _compare(model, threads, product))
-            if threads == 1 and side_by_side > 1:
-                rows[-1]["side_by_side"] = _side_by_side(model, side_by_side)
+            # With one core there is nothing to be gained.
+            together = threads == 1 and side_by_side > 1
+            rows[-1]["side_by_side"] = _side_by_side(model, side_by_side) if together else math.nan
     return pd.DataFrame(rows)
 
 

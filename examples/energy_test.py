@@ -9,6 +9,7 @@ Arrays (N, ...) of your own come as .npy, or as .npz under the name `samples`.
 
 import argparse
 import sys
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -37,5 +38,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (UserError, OSError, ValueError, KeyError) as error:
+    except (UserError, OSError, EOFError, BadZipFile, ValueError, KeyError) as error:
         sys.exit(f"error: {error}")

@@ -10,6 +10,7 @@ The flow in results/examples/flow is one for examples/likelihood.py and for load
 import argparse
 import sys
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -30,6 +31,8 @@ def main() -> None:
     content = np.load(args.points)
     array = content if isinstance(content, np.ndarray) else content["samples"]
     points = torch.from_numpy(array).float()
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 20:
+        raise ValueError(f"there must be 20 points (N, 2) or more, not {tuple(points.shape)}")
     held_out = torch.arange(len(points)) % 10 == 9
     torch.manual_seed(0)
     size = {"num_layers": 6, "width": 64}
@@ -53,5 +56,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (UserError, OSError, ValueError, KeyError) as error:
+    except (UserError, OSError, EOFError, BadZipFile, ValueError, KeyError) as error:
         sys.exit(f"error: {error}")

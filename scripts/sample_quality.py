@@ -7,6 +7,7 @@ with job(snakemake.log[0], snakemake.threads):
 
     from dgmpipe.data.batches import to_float
     from dgmpipe.data.mnist import load_mnist
+    from dgmpipe.errors import UserError
     from dgmpipe.evaluation.quality import sample_quality
     from dgmpipe.evaluation.samples import evaluated_images
     from dgmpipe.files import replacing, write_json
@@ -15,6 +16,11 @@ with job(snakemake.log[0], snakemake.threads):
     settings, seed = dict(snakemake.params.settings), int(snakemake.wildcards.seed)
     folder = Path(snakemake.input.images[0]).parent
     training, test = (to_float(load_mnist(folder, split)[0])[:, 0] for split in ("train", "t10k"))
+    if settings["num_neighbours"] >= len(test):
+        raise UserError(
+            f"evaluation.quality.num_neighbours must be less than the {len(test):,} test images,"
+            f" not {settings['num_neighbours']:,}"
+        )
     model = snakemake.input.model
     quality = sample_quality(
         evaluated_images(

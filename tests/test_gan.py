@@ -52,13 +52,6 @@ def _noise() -> torch.Generator:
     return torch.Generator().manual_seed(2)
 
 
-def _same(one: nn.Module, other: nn.Module, tolerance: float) -> None:
-    for (name, ours), theirs in zip(
-        one.state_dict().items(), other.state_dict().values(), strict=True
-    ):
-        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance, msg=name)
-
-
 def test_the_discriminator_has_the_layers_of_equation_33() -> None:
     discriminator = Discriminator()
     assert sum(p.numel() for p in discriminator.parameters()) == 36_705

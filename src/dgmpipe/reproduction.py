@@ -23,9 +23,9 @@ Made by `{command}`.
 A verdict is computed from the results of the tier that its row names, of one training of each
 model. On another tier than `paper` the settings are not the paper's: a statement holds there or
 does not, which neither reproduces nor refutes it. Behind ± is the standard error over points or
-images, not over trainings. Energy distances over a training (→) are by fewer images than those at
-its end (±). Statements that rest on a slip of the paper or of its published code are
-also in [deviations.md](deviations.md).
+images, not over trainings; those of two generators are taken as independent. Energy distances over
+a training (→) are by fewer images than those at its end (±). Statements that rest on a slip of the
+paper or of its published code are also in [deviations.md](deviations.md).
 {changes}
 | where | the paper says | here | holds if | tier | verdict |
 |---|---|---|---|---|---|
