@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator, validators
+from jsonschema import Draft4Validator, Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError, best_match
 
 from dgmpipe.errors import UserError
@@ -28,13 +28,8 @@ _TYPE_NAMES = {
 }
 
 
-# To JSON Schema 1000.0 is an integer as well, but not to what is given it here.
-_Validator = validators.extend(
-    Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
-        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
-    ),
-)
+# Only since Draft 6 is 1000.0 an integer as well, which it is not to what is given it here.
+_Validator = validators.extend(Draft202012Validator, type_checker=Draft4Validator.TYPE_CHECKER)
 
 
 def check_config(config: dict[str, Any], schema: str | Path) -> None:
@@ -73,20 +68,16 @@ def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
         A line a key, such as "models.vae.steps: 500 instead of 2000"; none if the tier has no file.
         The block `cluster` does not count: it changes no result.
     """
+    from snakemake.utils import update_config
+
     folder = Path(folder)
     blocks = (yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml")))
     own = [block for block in blocks if block.get("tier") == config["tier"]]
     if not own:
         return []
-    expected = _laid_over(yaml.safe_load((folder / "config.yaml").read_text()), own[0])
+    expected = yaml.safe_load((folder / "config.yaml").read_text())
+    update_config(expected, own[0])
     return list(_differences(config, expected | {"cluster": {}}))
-
-
-def _laid_over(base: Any, top: Any) -> Any:
-    """Return a config over another, as Snakemake lays it: block by block."""
-    if not (isinstance(base, Mapping) and isinstance(top, Mapping)):
-        return top
-    return {**base, **{key: _laid_over(base.get(key), value) for key, value in top.items()}}
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], at: str = "") -> Iterator[str]:
