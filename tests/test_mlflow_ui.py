@@ -102,7 +102,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
         start_invocation("smoke", CONFIG, RESULTS / "invocation.json")
         for model, final in FINAL.items():
             _train(model, 0, final)
-        figure = ROOT / "docs/figures/figure_11_energy_distance.png"
+        figure = ROOT / "docs/paper-tier/figures/figure_11_energy_distance.png"
         (RESULTS / "figures").mkdir()
         shutil.copy(figure, RESULTS / "figures")
         finish_invocation("FINISHED", RESULTS.glob("figures/*"), RESULTS / "invocation.json")
