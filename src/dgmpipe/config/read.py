@@ -1,0 +1,388 @@
+"""From the YAML of a config to a checked one; whatever is wrong is one sentence."""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from dgmpipe.config.blocks import Cluster, Data, Evaluation, General, Study
+from dgmpipe.config.kinds import KINDS, Family, Kind, ModelSettings
+from dgmpipe.config.sweeps import Point, expand
+from dgmpipe.errors import UserError
+
+__all__ = ["Config", "check_files", "read_config", "tier_changes"]
+
+_Block = TypeVar("_Block", bound=BaseModel)
+_SEE = "see config/README.md"
+_TOP = [*General.model_fields, "data", "models", "sweeps", "studies", *("evaluation", "cluster")]
+
+# What an error of pydantic's calls a type.
+_WANTED = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list, such as [0]",
+    "dict_type": "a block of keys",
+    "model_type": "a block of keys",
+    "none_required": "left out",
+}
+_BOUNDS = {
+    "greater_than": "greater than",
+    "greater_than_equal": "at least",
+    "less_than": "less than",
+    "less_than_equal": "at most",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """A config that was checked, with its sweeps expanded.
+
+    Attributes:
+        tier, seeds, device: As in the config.
+        data, evaluation, cluster: Its blocks.
+        models: The settings of every model by its name, points of sweeps included.
+        sweeps: The points of each sweep, by its name.
+        studies: The studies by name.
+    """
+
+    tier: str
+    seeds: list[int]
+    device: str
+    data: Data
+    evaluation: Evaluation
+    cluster: Cluster
+    models: dict[str, ModelSettings]
+    sweeps: dict[str, list[Point]]
+    studies: dict[str, Study]
+
+    def kind(self, model: str) -> Kind:
+        """Return the kind of a model."""
+        return KINDS[self.models[model].kind]
+
+    def of_family(self, *families: Family) -> list[str]:
+        """Return the models of some families, in the order of the config."""
+        return [name for name in self.models if self.kind(name).family in families]
+
+    def setting(self, model: str, key: str) -> Any:
+        """Return a setting of a model, or nothing if its kind has no such key."""
+        return getattr(self.models[model], key, None)
+
+    def title(self, model: str) -> str:
+        """Return what a model is called in figures, tables and captions."""
+        settings = self.models[model]
+        if settings.title:
+            return settings.title
+        for points in self.sweeps.values():
+            for point in points:
+                if point.name == model:
+                    values = ", ".join(f"{k} {v}" for k, v in point.values.items())
+                    return f"{self.title(point.model)}, {values.replace('_', ' ')}"
+        # The paper's names say what starts from where; another name speaks for itself.
+        kind = self.kind(model).title
+        if settings.start is None:
+            return kind if model in (settings.kind, f"{settings.kind}_random") else model
+        derived = f"{settings.kind}_{settings.start}"
+        return f"{kind} from {self.title(settings.start)}" if model == derived else model
+
+
+def read_config(config: Mapping[str, Any]) -> Config:
+    """Check a config, as parsed from YAML, and return it.
+
+    Numbers may be text, as Snakemake's command line gives them, and whole numbers may be written
+    as others, such as 1.0e+3. Models that are null are left out: a config that is laid over another
+    has no other way to say so. A model that is `like` another has that model's settings but for
+    those that it gives itself.
+
+    Raises:
+        UserError: If a key is unknown or missing, a value is not allowed, or two values do not go
+            together; the message names the key by its path from the top, the value, and what is
+            allowed.
+    """
+    try:
+        return _read(config)
+    except UserError as error:
+        raise UserError(f"config: {error}; {_SEE}") from None
+
+
+def _read(config: Mapping[str, Any]) -> Config:
+    for key in config:
+        if key not in _TOP:
+            raise UserError(_unknown_key(str(key), "the top level", _TOP))
+    for key in ("data", "models", "evaluation", "cluster"):
+        if key not in config:
+            raise UserError(f"key '{key}' is missing at the top level")
+    general = _validate(General, {k: v for k, v in config.items() if k in General.model_fields})
+    data = _validate(Data, config["data"], "data")
+    evaluation = _validate(Evaluation, config["evaluation"], "evaluation")
+    cluster = _validate(Cluster, config["cluster"], "cluster")
+    blocks = _model_blocks(config["models"])
+    models = {name: _settings(name, block, f"models.{name}") for name, block in blocks.items()}
+    sweeps = {
+        name: expand(name, sweep, blocks)
+        for name, sweep in _entries(config.get("sweeps"), "sweeps").items()
+    }
+    for name, points in sweeps.items():
+        for point in points:
+            settings = _settings(point.name, point.block, f"sweeps.{name}, {point.name}")
+            if models.setdefault(point.name, settings) != settings:
+                raise UserError(f"two sweeps have a point {point.name} with different settings")
+    studies = {
+        name: _validate(Study, block, f"studies.{name}")
+        for name, block in _entries(config.get("studies"), "studies").items()
+    }
+    read = Config(
+        **general.model_dump(),
+        data=data,
+        evaluation=evaluation,
+        cluster=cluster,
+        models=models,
+        sweeps=sweeps,
+        studies=studies,
+    )
+    for sentence in _contradictions(read):
+        raise UserError(sentence)
+    return read
+
+
+def _entries(block: Any, name: str) -> dict[str, Any]:
+    """Return the entries of a block of named ones but those that are null."""
+    if block is None:
+        return {}
+    if not isinstance(block, Mapping):
+        raise UserError(f"{name} must be a block of keys, not {block!r}")
+    return {str(key): value for key, value in block.items() if value not in (None, "null")}
+
+
+def _model_blocks(models: Any) -> dict[str, dict[str, Any]]:
+    """Return the block of each model, with what it has of the one that it is `like`."""
+    given = _entries(models, "models")
+    if not given:
+        raise UserError("models must have at least one of them, not 0")
+    for name, block in given.items():
+        if not isinstance(block, Mapping):
+            raise UserError(f"models.{name} must be a block of keys, not {block!r}")
+        if "@" in name or "/" in name or not name:
+            raise UserError(f"models.{name}: a model's name has no @ and no /; choose another")
+
+    def resolve(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+        block = dict(given[name])
+        other = block.pop("like", None)
+        if other is None:
+            return block
+        if other not in given:
+            raise UserError(f"models.{name} is like {other}, which models does not have")
+        if other in (*above, name):
+            raise UserError(f"models.{name} is like {other}, which is like itself")
+        inherited = resolve(other, (*above, name))
+        inherited.pop("title", None)
+        return {**inherited, **block}
+
+    return {name: resolve(name) for name in given}
+
+
+def _settings(name: str, block: Mapping[str, Any], at: str) -> ModelSettings:
+    kind = block.get("kind")
+    if kind is None:
+        known = [k for k in KINDS if name.split("_")[0] == k]
+        start = ", and `start: vae`" if name.endswith("_vae") else ""
+        advice = f"write `kind: {known[0]}`{start} in it" if known else _one_of(list(KINDS))
+        raise UserError(f"{at} has no kind: {advice}")
+    if kind not in KINDS:
+        close = difflib.get_close_matches(str(kind), KINDS, n=1)
+        hint = f" (did you mean '{close[0]}'?)" if close else ""
+        raise UserError(f"{at}.kind must be {_one_of(list(KINDS))}, not {kind!r}{hint}")
+    return _validate(KINDS[kind].settings, block, at)
+
+
+def _validate(kind: type[_Block], block: Any, at: str = "") -> _Block:
+    try:
+        return kind.model_validate(block)
+    except ValidationError as error:
+        raise UserError(_explain(error.errors()[0], kind, at)) from None
+
+
+def _explain(error: ErrorDetails, kind: type[BaseModel], at: str) -> str:
+    """Say in one sentence what an error means for whoever wrote the config."""
+    *parents, last = error["loc"] or ("",)
+    path = [part for part in (at, *map(str, error["loc"])) if part]
+    where, above = ".".join(path), ".".join(path[:-1]) or "the top level"
+    value, name = error["input"], error["type"]
+    context = error.get("ctx", {})
+    match name:
+        case "extra_forbidden":
+            return _unknown_key(str(last), above, _keys_at(kind, parents))
+        case "missing":
+            return f"key '{last}' is missing at {above}"
+        case "value_error":
+            reason = str(context["error"])
+            return f"{where}.{reason}" if reason.startswith("num_") else f"{where} {reason}"
+        case "literal_error":
+            return f"{where} must be one of {context['expected']}, not {value!r}"
+        case "too_short":
+            return f"{where} must have at least {context['min_length']} of them, not {len(value)}"
+        case "too_long":
+            return f"{where} must have at most {context['max_length']} of them, not {len(value)}"
+    if name in _BOUNDS:
+        (limit,) = (context[key] for key in ("gt", "ge", "lt", "le") if key in context)
+        return f"{where} must be {_BOUNDS[name]} {limit:g}, not {value}"
+    if name in _WANTED:
+        return f"{where} must be {_WANTED[name]}, not {value!r}"
+    return f"{where}: {error['msg']}"
+
+
+def _keys_at(kind: type[BaseModel], path: list[str | int]) -> list[str]:
+    """Return the keys of the block at a path below a block of such a kind."""
+    for part in path:
+        for name, field in kind.model_fields.items():
+            if part in (name, field.alias) and isinstance(field.annotation, type):
+                kind = field.annotation
+    return [field.alias or name for name, field in kind.model_fields.items()]
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    """Say what does not go together in blocks that are valid one by one."""
+    for name in config.cluster.training_minutes:
+        known = ["default", *config.models, *KINDS]
+        if name not in known:
+            yield _unknown_key(name, "cluster.training_minutes", known)
+    for name, settings in config.models.items():
+        start = settings.start
+        if start is None:
+            continue
+        if config.kind(name).family not in ("vae", "gan"):
+            yield f"models.{name} cannot start from {start}: only a VAE or a GAN can"
+        elif start not in config.models:
+            yield f"models.{name} starts from the generator of {start}, which models does not have"
+        elif config.kind(start).family not in ("vae", "gan"):
+            yield f"models.{name} starts from the generator of {start}, which has none"
+        else:
+            for key in ("latent_dim", "width"):
+                ours, theirs = config.setting(name, key), config.setting(start, key)
+                if ours != theirs:
+                    yield (
+                        f"models.{name}.{key} must be {theirs}, as models.{start}.{key} is: it"
+                        f" starts from that generator; not {ours}"
+                    )
+    yield from _circles(config)
+    sizes = {name: config.models[name].held_out_size for name in config.of_family("gan")}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{size} in models.{name}" for name, size in sizes.items())
+        yield f"held_out_size must be the same for all GANs, to be compared; it is {listed}"
+    if len(judges := config.of_family("judge")) > 1:
+        yield f"there can be one judge of images, not {len(judges)}: {', '.join(judges)}"
+    for name, study in config.studies.items():
+        if study.sweep not in config.sweeps:
+            yield f"studies.{name}.sweep names {study.sweep}, which sweeps does not have"
+        elif study.x not in config.sweeps[study.sweep][0].values:
+            yield f"studies.{name}.x must be a key of the sweep {study.sweep}, not {study.x!r}"
+
+
+def _circles(config: Config) -> Iterator[str]:
+    for name in config.models:
+        seen, at = [name], config.models[name].start
+        while at is not None:
+            if at in seen:
+                yield f"models.{name} starts, over {' and '.join(seen[1:]) or at}, from itself"
+                return
+            seen.append(at)
+            at = config.models[at].start
+
+
+def _one_of(names: list[str]) -> str:
+    return f"one of {', '.join(names)}"
+
+
+def _unknown_key(unknown: str, where: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(unknown, known, n=1)
+    hint = f" (did you mean '{close[0]}'?)" if close else ""
+    return f"unknown key '{unknown}' at {where}{hint}; the allowed keys are {', '.join(known)}"
+
+
+class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc] # yaml has no hints
+    """Refuses what YAML takes without a word: a key that stands twice, and numbers like 010."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key_node.tag != "tag:yaml.org,2002:merge" and key in seen:
+                raise UserError(f"the key '{key}' stands twice{_place(key_node)}; leave one out")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        text = node.value.lstrip("+-").replace("_", "")
+        if len(text) > 1 and text.startswith("0") and text.isdecimal():
+            raise UserError(
+                f"{node.value} would be read in base 8{_place(node)}; leave out the leading zero"
+            )
+        return super().construct_yaml_int(node)
+
+
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_yaml_int)
+
+
+def _place(node: Any) -> str:
+    return f" in line {node.start_mark.line + 1}"
+
+
+def check_files(paths: list[str | Path]) -> None:
+    """Check config files for what a YAML parser lets pass, or says in words of its own.
+
+    Raises:
+        UserError: With a sentence that names file and line.
+    """
+    for path in paths:
+        try:
+            yaml.load(Path(path).read_text(encoding="utf-8"), _StrictLoader)
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise UserError(f"{path}, line {line}, is not UTF-8; save the file as UTF-8") from None
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise UserError(f"{path}, line {line}, is not YAML: {error.problem}") from None
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+
+def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
+    """Say where a config differs from the file of its tier, laid over the one with all keys.
+
+    Args:
+        config: The config of an invocation.
+        folder: Folder of the config files.
+
+    Returns:
+        A line a key, such as "models.vae.steps: 500 instead of 2000"; none if the tier has no file.
+        The block `cluster` does not count: it changes no result.
+    """
+    from snakemake.utils import update_config
+
+    folder = Path(folder)
+    blocks = (yaml.safe_load(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.yaml")))
+    own = [block for block in blocks if block.get("tier") == config["tier"]]
+    if not own:
+        return []
+    expected = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    update_config(expected, own[0])
+    return list(_differences(config, expected | {"cluster": {}}))
+
+
+def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    for key, value in theirs.items():
+        if ours.get(key) in (None, "null") and value is not None:
+            yield f"{at}{key} is left out"
+        elif isinstance(value, Mapping):
+            yield from _differences(ours[key], value, f"{at}{key}.")
+        elif json.dumps(ours[key]) != json.dumps(value):
+            yield f"{at}{key}: {ours[key]} instead of {value}"
