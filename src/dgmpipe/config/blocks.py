@@ -218,7 +218,8 @@ class Study(Block):
     sweep: str = documented("the sweep whose points answer it")
     x: str = documented("the swept key along the figure's axis")
     measures: Annotated[list[str], Field(min_length=1)] = documented(
-        "columns of the tables, each a panel of the figure"
+        "each a panel of the figure: an evaluation (`flow`, `evidence`, `energy`, `quality`), a dot"
+        " and a number that it gives, such as `flow.kl`"
     )
     log_x: bool = documented("whether the axis is logarithmic", False)
     log_y: Annotated[list[str], Field()] = documented("measures with a logarithmic axis", [])

@@ -10,11 +10,12 @@ from dgmpipe.evaluation.flows import (
     inverse_error,
     latent_gaussianity,
 )
+from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.flow import Flow
 from dgmpipe.models.otflow import OTFlow
 from dgmpipe.streams import random_stream
 
-__all__ = ["RK4_STEPS", "flow_report"]
+__all__ = ["RK4_STEPS", "evaluate_flow", "flow_report"]
 
 # Runge-Kutta steps at which OT-Flow's inverse error is measured.
 RK4_STEPS = (1, 2, 4, 8, 16, 32, 64)
@@ -81,3 +82,14 @@ def flow_report(
         "entropy": torch.tensor(numbers["entropy"]),
     }
     return arrays, numbers
+
+
+def evaluate_flow(
+    subject: Subject, **settings: int
+) -> dict[str, dict[str, Tensor] | dict[str, float]]:
+    """Return what `flow_report` measures of a trained flow: `arrays` and `numbers`."""
+    flow = subject.model()
+    assert isinstance(flow, Flow)
+    noise = subject.settings["noise"]
+    arrays, numbers = flow_report(flow, noise=noise, seed=subject.seed, **settings)
+    return {"arrays": arrays, "numbers": numbers}

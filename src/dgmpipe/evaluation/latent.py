@@ -1,14 +1,19 @@
 """How the encoder fills the latent space, Figure 8."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from dgmpipe.data.batches import to_float
+from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.vae import VAE
+from dgmpipe.streams import random_stream
 
-__all__ = ["LatentStructure", "aggregate_posterior", "latent_structure"]
+__all__ = ["LatentStructure", "aggregate_posterior", "evaluate_latent", "latent_structure"]
 
 
 @dataclass(frozen=True)
@@ -101,3 +106,17 @@ def latent_structure(
     points = candidates[drawn]
     points = points[points[:, 0].argsort()]
     return LatentStructure(mean, samples, points, vae.generator(points)[:, 0])
+
+
+def evaluate_latent(subject: Subject, **settings: Any) -> dict[str, dict[str, Any]]:
+    """Return the `arrays` that Figure 8 shows: `latent_structure`, labels and a histogram."""
+    vae = subject.model()
+    assert isinstance(vae, VAE)
+    images, labels = subject.load_images("t10k")
+    noise = random_stream(subject.seed, "latent structure")
+    structure = latent_structure(vae, to_float(images), **settings, noise=noise)
+    edges = np.linspace(-settings["limit"], settings["limit"], settings["resolution"] // 2 + 1)
+    draws = structure.samples.flatten(0, 1).numpy()
+    histogram, _, _ = np.histogram2d(draws[:, 0], draws[:, 1], bins=[edges, edges])
+    arrays = asdict(structure) | {"labels": labels, "histogram": histogram, "edges": edges}
+    return {"arrays": arrays}

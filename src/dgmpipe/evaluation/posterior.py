@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from dgmpipe.data.batches import to_float
 from dgmpipe.errors import UserError
+from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.models.vae import VAE, kl_to_standard_normal
 
@@ -26,6 +27,7 @@ __all__ = [
     "PosteriorGrid",
     "compare_posteriors",
     "elbo",
+    "evaluate_posteriors",
     "log_evidence",
     "posterior_grid",
 ]
@@ -306,3 +308,14 @@ def _require_intensities(vae: VAE, images: Tensor) -> None:
     require_batch(images, IMAGE_SHAPE, "images", vae)
     if not ((images >= 0) & (images <= 1)).all():  # NaN is not either
         raise ValueError("images must hold intensities in [0, 1]; divide bytes by 255")
+
+
+def evaluate_posteriors(
+    subject: Subject, *, images: list[int], limit: float, resolution: int
+) -> dict[str, dict[str, Tensor]]:
+    """Return the `arrays` that `compare_posteriors` makes of some test images of a VAE."""
+    vae = subject.model()
+    assert isinstance(vae, VAE)
+    pixels, labels = subject.load_images("t10k")
+    arrays = compare_posteriors(vae, pixels, labels, images, limit=limit, resolution=resolution)
+    return {"arrays": arrays}

@@ -1,44 +1,56 @@
 """What a generator makes of random latent points and of a line between two of them."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
 from dgmpipe.data.batches import to_float
-from dgmpipe.data.mnist import load_mnist
 from dgmpipe.errors import UserError
+from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.generator import Generator
-from dgmpipe.models.storage import load_model
 from dgmpipe.streams import random_stream
 
-__all__ = ["evaluated_images", "interpolate", "sample_images"]
+__all__ = ["evaluated_images", "interpolate", "sample_images", "show_images"]
 
 
-def evaluated_images(model: str | Path | None, data: str | Path, n: int, seed: int) -> Tensor:
+def evaluated_images(subject: Subject, n: int) -> Tensor:
     """Return the `n` images, shape (n, 28, 28), that are compared with the test images.
 
-    Args:
-        model: Folder of a trained model with a generator, or nothing for real training images.
-        data: Folder of the IDX files, where training images come from.
-        n: Number of images.
-        seed: Seed of the training; latent points and choice of training images depend on it.
+    Latent points, or the choice of the training images where there is no model, depend on the
+    seed.
 
     Raises:
         UserError: If a file is missing or damaged, or has fewer than `n` training images.
     """
-    stream = random_stream(seed, "evaluated images")
-    if model is not None:
-        generator = load_model(model).get_submodule("generator")
-        assert isinstance(generator, Generator)
-        return sample_images(generator, n, stream)
-    training, _ = load_mnist(data, "train")
+    stream = random_stream(subject.seed, "evaluated images")
+    if subject.folder is not None:
+        return sample_images(_generator(subject), n, stream)
+    training, _ = subject.load_images("train")
     if n > len(training):
         raise UserError(
             f"the config asks for {n:,} training images, but there are {len(training):,};"
             " lower the number"
         )
     return to_float(training[torch.randperm(len(training), generator=stream)[:n]])[:, 0]
+
+
+def show_images(
+    subject: Subject, *, num_images: int, interpolation_steps: int
+) -> dict[str, dict[str, Tensor]]:
+    """Return as `arrays` the images of a generator that Figures 9 and 10 show."""
+    generator = _generator(subject)
+    noise = random_stream(subject.seed, "shown samples")
+    return {
+        "arrays": {
+            "samples": sample_images(generator, num_images, noise),
+            "interpolation": interpolate(generator, interpolation_steps),
+        }
+    }
+
+
+def _generator(subject: Subject) -> Generator:
+    generator = subject.model().get_submodule("generator")
+    assert isinstance(generator, Generator)
+    return generator
 
 
 @torch.no_grad()

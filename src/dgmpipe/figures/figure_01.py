@@ -1,6 +1,6 @@
 """Figure 1: the idea of a deep generative model, drawn from one that was trained."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ from dgmpipe.figures.style import (
     new_figure,
 )
 
-__all__ = ["figure_01"]
+__all__ = ["figure_01", "from_files"]
 
 NUM_LINKED = 8  # latent points with a line to what the generator makes of them
 LATENT_LIMIT = 3.2
@@ -107,3 +107,8 @@ def _show(axes: Axes, x: np.ndarray, y: np.ndarray, log_density: np.ndarray) -> 
 
 def _dots(axes: Axes, points: np.ndarray, colour: str, marker: str, size: float = 6) -> None:
     draw_points(axes, points, s=size, c=colour, marker=marker, alpha=0.8, linewidths=0, zorder=3)
+
+
+def from_files(files: Mapping[str, Sequence[str]]) -> Figure:
+    """Draw Figure 1 of the arrays of a flow in a file."""
+    return figure_01(dict(np.load(files["arrays"][0])))

@@ -1,5 +1,7 @@
 """Figure 2: the moons and the latent distribution they are generated from."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -14,7 +16,7 @@ from dgmpipe.figures.style import (
     new_figure,
 )
 
-__all__ = ["figure_02"]
+__all__ = ["figure_02", "from_files"]
 
 
 def figure_02(latent: ArrayLike, samples: ArrayLike) -> Figure:
@@ -40,3 +42,9 @@ def figure_02(latent: ArrayLike, samples: ArrayLike) -> Figure:
         right.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
         right.set(xlabel="$x_1$", ylabel="$x_2$", title="data space, two moons")
     return figure
+
+
+def from_files(files: Mapping[str, Sequence[str]]) -> Figure:
+    """Draw Figure 2 of the points in a file."""
+    arrays = np.load(files["arrays"][0])
+    return figure_02(arrays["latent"], arrays["samples"])

@@ -1,5 +1,7 @@
 """Figure 3: MNIST images and the latent distribution they are generated from."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -13,7 +15,7 @@ from dgmpipe.figures.style import (
     square_grid,
 )
 
-__all__ = ["figure_03"]
+__all__ = ["figure_03", "from_files"]
 
 
 def figure_03(latent: ArrayLike, images: ArrayLike) -> Figure:
@@ -34,3 +36,9 @@ def figure_03(latent: ArrayLike, images: ArrayLike) -> Figure:
         image_grid(right, images, *square_grid(len(np.asarray(images))))
         right.set_title(r"data space, $\mathbf{x} \in [0, 1]^{28 \times 28}$")
     return figure
+
+
+def from_files(files: Mapping[str, Sequence[str]]) -> Figure:
+    """Draw Figure 3 of the points and images in a file."""
+    arrays = np.load(files["arrays"][0])
+    return figure_03(arrays["latent"], arrays["images"])

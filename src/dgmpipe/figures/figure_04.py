@@ -1,13 +1,14 @@
 """Figure 4: the maximum likelihood objective of an affine flow of the line."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from dgmpipe.figures.style import DATA, LATENT, LATENT_MARKER, new_figure
 
-__all__ = ["figure_04"]
+__all__ = ["figure_04", "from_files"]
 
 
 def figure_04(example: float = 2.0) -> Figure:
@@ -53,3 +54,8 @@ def figure_04(example: float = 2.0) -> Figure:
         axes.legend(loc="upper center", ncols=3, columnspacing=1)
         axes.set_ylim(top=1.25 * (square + volume + constant).max())
     return figure
+
+
+def from_files(files: Mapping[str, Sequence[str]]) -> Figure:
+    """Draw Figure 4, which needs no file."""
+    return figure_04()

@@ -1,6 +1,6 @@
 """Figure 7: the posterior of single images and its Gaussian approximation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from dgmpipe.figures.style import (
     new_figure,
 )
 
-__all__ = ["figure_07"]
+__all__ = ["figure_07", "from_files"]
 
 DEPTH = 100  # nats below the row's maximum at which the colours end
 OUTLINE = 3  # nats below its own maximum at which a density is outlined: 95% of a Gaussian's mass
@@ -190,3 +190,8 @@ def draw_zoom(axes: Axes, arrays: Mapping[str, np.ndarray], name: str, highest: 
     for across in (corner * (1, -1), corner * (-1, 1)):
         start, end = centre + half * across, axis.mean() + width * (place + side / 2 * across)
         axes.plot(*zip(start, end, strict=True), **line)
+
+
+def from_files(files: Mapping[str, Sequence[str]]) -> Figure:
+    """Draw Figure 7 of the arrays in a file."""
+    return figure_07(dict(np.load(files["arrays"][0])))

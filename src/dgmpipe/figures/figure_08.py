@@ -1,6 +1,6 @@
 """Figure 8: the latent space of the variational autoencoder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ from dgmpipe.figures.style import (
     square_grid,
 )
 
-__all__ = ["figure_08"]
+__all__ = ["figure_08", "from_files"]
 
 # Ten classes need more colours than Okabe and Ito have: Paul Tol's muted scheme, and black.
 CLASS_COLOURS = (
@@ -144,3 +144,8 @@ def label_circles(axes: Axes) -> None:
     for mass, radius in RADII.items():
         label = f"{mass:.0%} of $N(0, I)$"
         axes.text(0, radius + 0.05, label, color="white", ha="center", path_effects=[SHADOW])
+
+
+def from_files(files: Mapping[str, Sequence[str]]) -> Figure:
+    """Draw Figure 8 of the arrays in a file."""
+    return figure_08(dict(np.load(files["arrays"][0])))

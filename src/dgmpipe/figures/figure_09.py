@@ -1,6 +1,6 @@
 """Figure 9: true images beside samples of the trained models."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from dgmpipe.figures.style import check_shapes, image_grid, new_figure, square_grid
 
-__all__ = ["figure_09"]
+__all__ = ["figure_09", "from_files"]
 
 
 def figure_09(true_images: ArrayLike, samples: Mapping[str, ArrayLike]) -> Figure:
@@ -39,3 +39,10 @@ def figure_09(true_images: ArrayLike, samples: Mapping[str, ArrayLike]) -> Figur
         for axes in grid.T.flat[len(panels) :]:
             axes.remove()
     return figure
+
+
+def from_files(files: Mapping[str, Sequence[str]], *, titles: list[str]) -> Figure:
+    """Draw Figure 9 of the true images in one file and of the samples in one for each title."""
+    samples = [np.load(path)["samples"] for path in files["samples"]]
+    images = np.load(files["images"][0])["images"]
+    return figure_09(images, dict(zip(titles, samples, strict=True)))

@@ -1,6 +1,6 @@
 """Figure 10: images along a line through the latent space."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from dgmpipe.figures.style import GRID_GAP, check_shapes, image_grid, new_figure
 
-__all__ = ["figure_10"]
+__all__ = ["figure_10", "from_files"]
 
 TICKS = {
     -1: r"$-\mathbf{e}$",
@@ -44,3 +44,9 @@ def figure_10(interpolations: Mapping[str, ArrayLike]) -> Figure:
         axes.set_xticks(positions, labels=list(TICKS.values()))
         axes.set_xlabel(r"latent point $\mathbf{z}$")
     return figure
+
+
+def from_files(files: Mapping[str, Sequence[str]], *, titles: list[str]) -> Figure:
+    """Draw Figure 10 of the interpolations in a file for each title."""
+    rows = [np.load(path)["interpolation"] for path in files["samples"]]
+    return figure_10(dict(zip(titles, rows, strict=True)))

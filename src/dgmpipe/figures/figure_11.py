@@ -1,20 +1,18 @@
 """Figure 11: how far the GANs' images are from the data over the training."""
 
-from itertools import cycle
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import ArrayLike
 
-from dgmpipe.figures.style import DATA, LATENT, check_shapes, new_figure
+from dgmpipe.figures.style import SERIES_COLOURS, SERIES_MARKERS, check_shapes, new_figure
 
-__all__ = ["Curves", "figure_11"]
+__all__ = ["Curves", "figure_11", "from_files"]
 
-COLOURS = {"dcgan": DATA, "wgan": LATENT}
-# Of other kinds of GAN, of which a user may bring some, in the order in which they come.
-FURTHER_COLOURS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 FLOOR_QUANTILE = 0.95
 
 
@@ -22,13 +20,15 @@ class Curves(NamedTuple):
     """The energy distance of one model over its training, for one seed or several.
 
     Attributes:
-        model: Its name in the config, such as "dcgan_vae", which gives colour and kind of line.
+        colour: Place of its kind among the kinds of GAN, which gives the colour.
+        started: Whether it starts from another's generator, which makes the line solid.
         title: Its name in the legend.
         steps: The generator's steps of the K evaluations, shape (K,).
         distances: The energy distance at each of them for S seeds, shape (S, K).
     """
 
-    model: str
+    colour: int
+    started: bool
     title: str
     steps: ArrayLike
     distances: ArrayLike
@@ -37,9 +37,10 @@ class Curves(NamedTuple):
 def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
     """Draw Figure 11: the energy distance of generated from held-out images over the training.
 
-    DCGAN is blue, WGAN is red and any other kind has a colour of its own. Names that end in
-    "_random", for random weights at the start, have dashed lines, others solid ones. A line is the
-    mean over the seeds, in a band from their least to their greatest. The grey band is where real
+    Each kind has a colour: DCGAN is blue, WGAN is red. Models that start from random weights have
+    dashed lines, those that start from another's generator solid ones; a second model of the same
+    kind and start has markers. A line is the mean over the seeds, in a band from their least to
+    their greatest. The grey band is where real
     images are: below the 95% quantile of `floor`, unless that is negative.
 
     Args:
@@ -53,17 +54,24 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
         raise ValueError("there must be at least one model's curves")
     check_shapes({"floor": floor}, floor="R")
     ceiling = float(np.quantile(np.asarray(floor), FLOOR_QUANTILE))
-    kinds = dict.fromkeys(_kind(curve.model) for curve in curves)
-    others = [kind for kind in kinds if kind not in COLOURS]
-    colours = COLOURS | dict(zip(others, cycle(FURTHER_COLOURS), strict=False))
     with new_figure(5.6, 3.7) as figure:
         axes = figure.subplots()
+        looks: list[tuple[int, bool]] = []
         for curve in curves:
             check_shapes(curve._asdict(), steps="K", distances="S K")
-            colour = colours[_kind(curve.model)]
-            line = "--" if curve.model.endswith("_random") else "-"
+            look = curve.colour, curve.started
+            colour = SERIES_COLOURS[curve.colour % len(SERIES_COLOURS)]
+            line = ("-" if curve.started else "--") + ["", *SERIES_MARKERS][looks.count(look)]
+            looks.append(look)
             distances = np.asarray(curve.distances)
-            axes.plot(curve.steps, distances.mean(axis=0), line, color=colour, label=curve.title)
+            axes.plot(
+                curve.steps,
+                distances.mean(axis=0),
+                line,
+                color=colour,
+                markersize=3,
+                label=curve.title,
+            )
             if len(distances) > 1:
                 axes.fill_between(
                     curve.steps,
@@ -91,6 +99,20 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
     return figure
 
 
-def _kind(model: str) -> str:
-    """Return the name of a GAN without what it starts from."""
-    return model.removesuffix("_random").removesuffix("_vae")
+def from_files(
+    files: Mapping[str, Sequence[str]], *, curves: list[dict[str, Any]], seeds: list[int]
+) -> Figure:
+    """Draw Figure 11 of histories, seed by seed of each model, and of the floor, in files.
+
+    Args:
+        files: `histories` and `floor`.
+        curves: Fields `colour`, `started` and `title` of each model's `Curves`.
+        seeds: Seeds of each.
+    """
+    histories = iter(map(pd.read_csv, files["histories"]))
+    drawn = []
+    for curve in curves:
+        of_seeds = [next(histories) for _ in seeds]
+        distances = np.stack([history["energy_distance"] for history in of_seeds])
+        drawn.append(Curves(**curve, steps=of_seeds[0]["step"], distances=distances))
+    return figure_11(drawn, np.load(files["floor"][0])["energy_distances"])

@@ -1,6 +1,6 @@
 """Figures 5 and 6: what a normalizing flow made of the moons."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ from dgmpipe.figures.style import (
     new_figure,
 )
 
-__all__ = ["figure_flow"]
+__all__ = ["figure_flow", "from_files"]
 
 LATENT_LIMIT = 3.5  # half the side of the latent histogram
 BINS = 100
@@ -139,3 +139,8 @@ def set_data_space(axes: Axes, arrays: Mapping[str, np.ndarray]) -> None:
     x, y = arrays["x_axis"], arrays["y_axis"]
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal")
     axes.set(xlabel="$x_1$", ylabel="$x_2$")
+
+
+def from_files(files: Mapping[str, Sequence[str]], *, title: str) -> Figure:
+    """Draw the figure of a flow whose arrays are in a file."""
+    return figure_flow(dict(np.load(files["arrays"][0])), title=title)

@@ -19,6 +19,8 @@ __all__ = [
     "GRID_GAP",
     "LATENT",
     "LATENT_MARKER",
+    "SERIES_COLOURS",
+    "SERIES_MARKERS",
     "arrow_panel",
     "check_shapes",
     "draw_points",
@@ -35,6 +37,10 @@ LATENT_MARKER = "o"
 # Darker than the blue of Okabe and Ito, to differ from their vermillion in grey as well.
 DATA = "#00508C"
 DATA_MARKER = "s"
+
+# Of series side by side: Okabe and Ito, the two roles' colours first.
+SERIES_COLOURS = (DATA, LATENT, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+SERIES_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 GRID_GAP = 2  # pixels between the images of a grid
 GAP_INTENSITY = 0.25

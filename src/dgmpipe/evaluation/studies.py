@@ -1,0 +1,62 @@
+"""The table of a study: what was measured of each point of its sweep, seed by seed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dgmpipe.evaluation.evidence import summarise_evidence
+
+__all__ = ["study_table"]
+
+
+def study_table(
+    files: Mapping[str, Sequence[str]],
+    *,
+    points: list[dict[str, Any]],
+    models: dict[str, list[str]],
+    seeds: list[int],
+    measures: list[str],
+) -> pd.DataFrame:
+    """Return a row for each point and seed: the model, the swept values, and the measures.
+
+    Args:
+        files: The files of each evaluation, by its name, of the models that it is done of.
+        points: Name, model and values of each point.
+        models: The names of the points that each evaluation is done of.
+        seeds: Seeds of every training.
+        measures: Such as "flow.kl": evaluation and number.
+
+    Raises:
+        ValueError: If an evaluation has no such number.
+    """
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for source, paths in files.items():
+        numbers = map(_numbers, paths)
+        for key, values in zip(product(models[source], seeds), numbers, strict=True):
+            named = {f"{source}.{name}": value for name, value in values.items()}
+            found.setdefault(key, {}).update(named)
+    known = sorted({name for values in found.values() for name in values})
+    if missing := [name for name in measures if name not in known]:
+        raise ValueError(f"no evaluation has {missing[0]}; there are {', '.join(known)}")
+    rows = [
+        {
+            "model": point["model"],
+            **point["values"],
+            "seed": seed,
+            **{name: found.get((point["name"], seed), {}).get(name) for name in measures},
+        }
+        for point in points
+        for seed in seeds
+    ]
+    return pd.DataFrame(rows)
+
+
+def _numbers(path: str) -> dict[str, float]:
+    """Return the numbers in a file of an evaluation; of a table of images, their summary."""
+    if path.endswith(".csv"):
+        return summarise_evidence(pd.read_csv(path))
+    return json.loads(Path(path).read_text(encoding="utf-8"))

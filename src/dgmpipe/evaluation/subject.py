@@ -1,0 +1,46 @@
+"""What an evaluation's job is given."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from dgmpipe.data.batches import to_float
+from dgmpipe.data.mnist import load_mnist
+from dgmpipe.models.storage import load_model
+
+__all__ = ["Subject"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model, or real images in a generator's place, with what it is evaluated on.
+
+    Attributes:
+        seed: Of the training; random numbers of the evaluation are from streams of their own.
+        settings: The model's settings by key; none for real images.
+        folder: Of the trained model, or nothing for real training images.
+        images: Folder of the images' files.
+        judge: Folder of the trained classifier, where there is one.
+    """
+
+    seed: int
+    settings: dict[str, Any]
+    folder: Path | None = None
+    images: Path | None = None
+    judge: Path | None = None
+
+    def model(self) -> nn.Module:
+        """Return the trained model, in evaluation mode."""
+        assert self.folder is not None
+        return load_model(self.folder)
+
+    def load_images(self, split: str) -> tuple[Tensor, Tensor]:
+        """Return bytes (N, 28, 28) and labels (N,) of the split "train" or "t10k"."""
+        assert self.images is not None
+        return load_mnist(self.images, split)
+
+    def intensities(self, split: str) -> Tensor:
+        """Return the images of a split as floats in [0, 1], shape (N, 28, 28)."""
+        return to_float(self.load_images(split)[0])[:, 0]

@@ -1,0 +1,127 @@
+"""Tables put together from the files of evaluations: a row a model and seed."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dgmpipe.evaluation.evidence import summarise_evidence
+
+__all__ = [
+    "class_histograms",
+    "evidence",
+    "flows",
+    "generators",
+    "inverse_errors",
+    "mean_and_deviation",
+    "summarise_seeds",
+    "training_times",
+]
+
+Files = Mapping[str, Sequence[str]]
+
+# Columns of the energy test that the table of generators has.
+_TESTED = ["energy_distance", "standard_error", "null_95", "pvalue", "statistic"]
+
+
+def _read(paths: Iterable[str]) -> list[dict[str, Any]]:
+    return [json.loads(Path(path).read_text(encoding="utf-8")) for path in paths]
+
+
+def rows_of(models: Iterable[str], seeds: Iterable[int]) -> pd.DataFrame:
+    """Return the columns `model` and `seed` of a table with a row for each pair."""
+    return pd.DataFrame({"model": m, "seed": s} for m, s in product(models, seeds))
+
+
+def flows(files: Files) -> pd.DataFrame:
+    """Return a row a flow: its parameters and what was measured of it against the truth.
+
+    Args:
+        files: `summaries`, summary.json, and `numbers`, flow.json, of the same trainings.
+    """
+    rows = []
+    for summary, numbers in zip(_read(files["summaries"]), _read(files["numbers"]), strict=True):
+        # Inverse errors have a table of their own.
+        kept = {k: v for k, v in numbers.items() if not k.startswith("inverse_error_rk4_")}
+        rows.append({key: summary[key] for key in ("model", "seed", "parameters")} | kept)
+    return pd.DataFrame(rows)
+
+
+def inverse_errors(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
+    """Return a row for each flow, seed and number of Runge-Kutta steps, with its inverse error."""
+    prefix = "inverse_error_rk4_"
+    rows = [
+        {"model": m, "seed": s, "rk4_steps": int(key.removeprefix(prefix)), "inverse_error": value}
+        for (m, s), numbers in zip(product(models, seeds), _read(files["numbers"]), strict=True)
+        for key, value in numbers.items()
+        if key.startswith(prefix)
+    ]
+    return pd.DataFrame(rows).sort_values(["model", "seed", "rk4_steps"])
+
+
+def evidence(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
+    """Return a row a VAE and seed: means over the test images with their errors, in nats."""
+    summaries = [summarise_evidence(pd.read_csv(path)) for path in files["tables"]]
+    return pd.concat([rows_of(models, seeds), pd.DataFrame(summaries)], axis="columns")
+
+
+def generators(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
+    """Return a row a generator and seed: the energy test and, where there is one, the judgement."""
+    energy, quality = (pd.DataFrame(_read(files[name])) for name in ("energy", "quality"))
+    return pd.concat([rows_of(models, seeds), energy[_TESTED], quality], axis="columns")
+
+
+def class_histograms(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
+    """Return how many generated and test images are taken for each digit, by model and seed."""
+    tables = [
+        pd.read_csv(path).assign(model=model, seed=seed)
+        for (model, seed), path in zip(product(models, seeds), files["classes"], strict=True)
+    ]
+    return pd.concat(tables)[["model", "seed", "digit", "generated", "test"]]
+
+
+def training_times(files: Files) -> pd.DataFrame:
+    """Return a row a training: processor seconds first, as wall-clock ones count other jobs too.
+
+    Args:
+        files: `summaries`, `times` and `benchmarks` of the same trainings.
+    """
+    rows = []
+    for summary, time, benchmark in zip(
+        _read(files["summaries"]), _read(files["times"]), files["benchmarks"], strict=True
+    ):
+        measured = pd.read_csv(benchmark, sep="\t").iloc[-1]
+        steps = summary["hyperparameters"]["steps"]
+        row = {"model": summary["model"], "seed": summary["seed"], "steps": steps, **time}
+        row["milliseconds_per_step"] = 1000 * time["processor_seconds"] / steps
+        rows.append(row | {"memory_mb": measured["max_rss"]})
+    return pd.DataFrame(rows)
+
+
+def mean_and_deviation(files: Files) -> pd.DataFrame:
+    """Return the summary over seeds, as `summarise_seeds`, of the one table in `files`."""
+    return summarise_seeds(pd.read_csv(files["table"][0]))
+
+
+def summarise_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a model: the number of seeds, then each column's mean and standard deviation.
+
+    The standard deviation is that of a sample, with n − 1, and missing for a single seed.
+
+    Args:
+        table: Has the columns `model` and `seed` and numbers in all others.
+
+    Example:
+        >>> table = pd.DataFrame({"model": ["a", "a"], "seed": [0, 1], "loss": [1.0, 3.0]})
+        >>> summarise_seeds(table).round(3).to_dict("records")
+        [{'model': 'a', 'seeds': 2, 'loss_mean': 2.0, 'loss_sd': 1.414}]
+    """
+    groups = table.groupby("model", sort=False)
+    numbers = groups[[c for c in table.columns if c not in ("model", "seed")]]
+    statistics = numbers.agg(["mean", "std"]).rename(columns={"std": "sd"}, level=1)
+    statistics.columns = ["_".join(pair) for pair in statistics.columns]
+    statistics.insert(0, "seeds", groups.size())
+    return statistics.reset_index()

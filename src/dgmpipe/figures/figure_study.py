@@ -1,0 +1,97 @@
+"""The figure of a study: what was measured against what was swept."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from dgmpipe.figures.style import SERIES_COLOURS, SERIES_MARKERS, new_figure
+
+__all__ = ["figure_study", "from_files"]
+
+
+def figure_study(
+    table: pd.DataFrame,
+    *,
+    x: str,
+    measures: Sequence[str],
+    titles: Mapping[str, str],
+    log_x: bool = False,
+    log_y: Sequence[str] = (),
+) -> Figure:
+    """Draw a study: a panel a measure, a line a model, through the mean over its seeds.
+
+    A bar reaches from the least to the greatest of the seeds. What could not be measured of a point
+    leaves a gap.
+
+    Args:
+        table: A row for each point and seed: `model`, the swept keys, `seed` and the measures.
+        x: The key along the axis. Values that are no numbers stand side by side.
+        measures: Columns of the table.
+        titles: What each model is called.
+        log_x: Whether the axis is logarithmic.
+        log_y: Measures whose axis is logarithmic.
+
+    Raises:
+        ValueError: If the table lacks a column or has no row.
+    """
+    for name in ("model", "seed", x, *measures):
+        if name not in table:
+            raise ValueError(f"the table has no column {name}")
+    if table.empty:
+        raise ValueError("the table has no row")
+    with new_figure(max(3.6, 3.1 * len(measures)), 3.1) as figure:
+        panels = figure.subplots(1, len(measures), squeeze=False)[0]
+        for axes, measure in zip(panels, measures, strict=True):
+            _panel(axes, table, x, measure, titles)
+            if log_x:
+                axes.set_xscale("log")
+                axes.set_xticks(sorted(table[x].unique()))
+                axes.xaxis.set_major_formatter(ScalarFormatter())
+                axes.xaxis.set_minor_formatter(NullFormatter())
+            if measure in log_y:
+                axes.set_yscale("log")
+            axes.set(xlabel=x.replace("_", " "), title=_words(measure))
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    return figure
+
+
+def _panel(
+    axes: Axes, table: pd.DataFrame, x: str, measure: str, titles: Mapping[str, str]
+) -> None:
+    numeric = pd.api.types.is_numeric_dtype(table[x])
+    values = list(dict.fromkeys(table[x]))
+    places = {value: value if numeric else place for place, value in enumerate(values)}
+    for place, (model, title) in enumerate(titles.items()):
+        rows = table[table["model"] == model]
+        groups = rows.groupby(x, sort=numeric)[measure]
+        mean, low, high = groups.mean(), groups.min(), groups.max()
+        at = [places[value] for value in mean.index]
+        axes.errorbar(
+            at,
+            mean,
+            yerr=np.stack([mean - low, high - mean]),
+            color=SERIES_COLOURS[place % len(SERIES_COLOURS)],
+            marker=SERIES_MARKERS[place % len(SERIES_MARKERS)],
+            markersize=4,
+            linewidth=1.2,
+            capsize=2,
+            label=title,
+        )
+    if not numeric:
+        axes.set_xticks(list(places.values()), [str(value) for value in values])
+
+
+def _words(measure: str) -> str:
+    """Return a measure's name in words: "flow.kl" is "kl"."""
+    return measure.split(".", 1)[1].replace("_", " ")
+
+
+def from_files(files: Mapping[str, Sequence[str]], **params: Any) -> Figure:
+    """Draw the study whose table is in a file."""
+    return figure_study(pd.read_csv(files["table"][0]), **params)
