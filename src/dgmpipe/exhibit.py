@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from dgmpipe.config import tier_changes
+from dgmpipe.config import Config, read_config
+from dgmpipe.config.read import tier_changes
 from dgmpipe.errors import UserError
-from dgmpipe.models.catalog import MODELS
+from dgmpipe.plan.exhibits import SECTIONS, exhibits
 from dgmpipe.records import Record
-from dgmpipe.report import SECTIONS, dump_config, minute, provenance, write_captions
+from dgmpipe.report import dump_config, minute, provenance, write_captions
 
 __all__ = ["write_exhibit"]
 
@@ -65,6 +66,7 @@ def write_exhibit(
     if invocation is None:
         raise FileNotFoundError(f"{results} has no invocation.json")
     config = invocation.config
+    read = read_config(config)
     made = write_captions(config, results, templates)
     for kind in ("figures", "tables"):
         shutil.rmtree(folder / kind, ignore_errors=True)
@@ -73,15 +75,14 @@ def write_exhibit(
         shutil.copy(path, folder / path.parent.name)
     names = {path.stem for path in made}
     trainings, missing = "", ""
-    for model in (name for name in MODELS if name in config["models"]):
-        for seed in config["seeds"]:
+    for model in read.models:
+        for seed in read.seeds:
             row, how_far = _training(results, model, seed)
             if row:
-                trainings += f"| {MODELS[model].title} | {seed} | {row} |\n"
+                trainings += f"| {read.title(model)} | {seed} | {row} |\n"
             else:
-                missing += f"- {MODELS[model].title}, seed {seed}: {how_far}\n"
-    listed = [name for section in SECTIONS.values() for name in section]
-    missing += "".join(f"- {name}\n" for name in listed if name not in names)
+                missing += f"- {read.title(model)}, seed {seed}: {how_far}\n"
+    missing += "".join(f"- {e.name}\n" for e in exhibits(read) if e.name not in names)
     changes = "".join(f"- {line}\n" for line in tier_changes(config, configs))
     page = PAGE.format(
         tier=config["tier"],
@@ -92,7 +93,7 @@ def write_exhibit(
         **provenance(results),
     )
     (folder / "config.yaml").write_text(dump_config(config))
-    (folder / "README.md").write_text(page + "".join(_sections(results, names)))
+    (folder / "README.md").write_text(page + "".join(_sections(read, results, names)))
 
 
 def _unless_empty(heading: str, items: str) -> str:
@@ -126,14 +127,16 @@ def _training(results: Path, model: str, seed: int) -> tuple[str, str]:
     return " | ".join(columns), ""
 
 
-def _sections(results: Path, made: set[str]) -> Iterator[str]:
+def _sections(config: Config, results: Path, made: set[str]) -> Iterator[str]:
     """Yield the figures and the tables with their captions, by section of the paper."""
-    for section, names in SECTIONS.items():
-        if shown := [name for name in names if name in made]:
+    for section in SECTIONS:
+        shown = [e for e in exhibits(config) if e.section == section and e.name in made]
+        if shown:
             yield f"\n## {section}\n"
-        for name in shown:
+        for exhibit in shown:
+            name = exhibit.name
             caption = (results / f"captions/{name}.rst").read_text().replace("``", "`").strip()
-            if name.startswith("figure"):
+            if exhibit.is_figure:
                 yield f"\n![{name}](figures/{name}.png)\n\n{caption}\n"
             else:
                 yield f"\n[`{name}.csv`](tables/{name}.csv): {caption}\n"

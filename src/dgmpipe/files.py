@@ -1,16 +1,17 @@
 """Result files that appear whole or not at all."""
 
 import contextlib
+import importlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["replacing", "save_arrays", "write_json"]
+__all__ = ["load_function", "replacing", "save_arrays", "write_json", "write_results"]
 
 
 @contextlib.contextmanager
@@ -53,3 +54,25 @@ def save_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
     """Write named arrays to a compressed .npz file; equal arrays give equal bytes."""
     with replacing(path) as temporary:
         np.savez_compressed(temporary, **arrays)
+
+
+def write_results(results: Mapping[str, Any], paths: Mapping[str, str]) -> None:
+    """Write each result to its file: arrays as .npz, numbers as .json, a table as .csv."""
+    for name, path in paths.items():
+        match Path(path).suffix:
+            case ".npz":
+                save_arrays(path, results[name])
+            case ".json":
+                write_json(results[name], path)
+            case ".csv":
+                table = results[name]
+                with replacing(path) as temporary:
+                    table.to_csv(temporary, index=table.index.name is not None)
+            case suffix:
+                raise ValueError(f"there is no way to write {path}: {suffix} is not known")
+
+
+def load_function(name: str) -> Callable[..., Any]:
+    """Return a function by its module and name, such as "dgmpipe.figures.figure_07:from_files"."""
+    module, function = name.split(":")
+    return getattr(importlib.import_module(module), function)

@@ -9,7 +9,7 @@ import platform
 import subprocess
 import sys
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,13 +20,15 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from dgmpipe.config import Config, read_config
 from dgmpipe.figures.figure_11 import FLOOR_QUANTILE
-from dgmpipe.models.catalog import MODELS, is_gan
+from dgmpipe.plan.evaluations import REAL
+from dgmpipe.plan.exhibits import SECTIONS, Exhibit, exhibits
 from dgmpipe.provenance import machine
 from dgmpipe.records import Record
 
 __all__ = [
-    "SECTIONS",
+    "PAPER_MODELS",
     "TITLES",
     "dump_config",
     "make_report",
@@ -38,36 +40,18 @@ __all__ = [
 
 # A table with more is shown with its columns as rows.
 _MANY_COLUMNS = 8
-# Every figure and table by section of the paper.
-SECTIONS = {
-    "Section 2: the problem and its examples": [
-        "figure_01_idea",
-        "figure_02_moons",
-        "figure_03_mnist",
-    ],
-    "Section 3: normalizing flows": [
-        "figure_04_objective",
-        "figure_05_realnvp",
-        "figure_06_otflow",
-        "flows",
-        "otflow_inverse_error",
-    ],
-    "Section 4: variational autoencoder": [
-        "figure_07_posterior",
-        "vae_evidence",
-        "figure_08_latent",
-    ],
-    "Section 5: generative adversarial networks, and all generators compared": [
-        "figure_09_samples",
-        "figure_10_interpolation",
-        "figure_11_energy_distance",
-        "generators",
-        "generators_summary",
-        "class_histograms",
-        "training_times",
-    ],
+# The models of config.yaml, with what the paper's statements and pages call them.
+PAPER_MODELS = {
+    "realnvp": "Real NVP",
+    "otflow": "OT-Flow",
+    "vae": "VAE",
+    "dcgan_random": "DCGAN",
+    "dcgan_vae": "DCGAN from VAE",
+    "wgan_random": "WGAN",
+    "wgan_vae": "WGAN from VAE",
+    "classifier": "classifier",
 }
-TITLES = {name: model.title for name, model in MODELS.items()} | {"real": "real training images"}
+TITLES = PAPER_MODELS | {REAL: "real training images"}
 
 
 def make_report(
@@ -75,7 +59,6 @@ def make_report(
     results: Path,
     templates: Path,
     snakefile: Path,
-    names: Collection[str] | None = None,
 ) -> bool:
     """Write `report.html` of a tier, with its captions and its config beside it.
 
@@ -84,7 +67,6 @@ def make_report(
         results: Folder `results/{tier}`.
         templates: Folder of the captions' templates, workflow/report.
         snakefile: The workflow.
-        names: Figures and tables that the config has; others may be left from another one.
 
     Returns:
         Whether there is anything to be shown.
@@ -92,7 +74,7 @@ def make_report(
     Raises:
         subprocess.CalledProcessError: If Snakemake cannot make it; its output says why.
     """
-    made = write_captions(config, results, templates, names)
+    made = write_captions(config, results, templates)
     if not made:
         return False
     config_file = results / "config.yaml"
@@ -105,37 +87,31 @@ def make_report(
 
 
 def dump_config(config: Mapping[str, Any]) -> str:
-    """Return a config as YAML that says of each model that is left out that it is.
+    """Return a config as YAML that says of each of the paper's models that is left out that it is.
 
     Snakemake lays it over config.yaml, where the model is.
     """
-    models = {name: config["models"].get(name) for name in MODELS}
+    given = {name: block for name, block in config["models"].items() if block is not None}
+    models = dict.fromkeys(PAPER_MODELS) | given
     return yaml.safe_dump({**config, "models": models}, sort_keys=False)
 
 
-def write_captions(
-    config: Mapping[str, Any],
-    results: Path,
-    templates: Path,
-    names: Collection[str] | None = None,
-) -> list[Path]:
+def write_captions(config: Mapping[str, Any], results: Path, templates: Path) -> list[Path]:
     """Write a caption for each figure and table there is, and the page that shows all of them.
 
     A template takes its numbers from the tables, so that a caption cannot differ from them; one
     whose table is not there yet says so instead.
 
     Args:
-        config: The config of the invocation.
+        config: The config of the invocation, whose exhibits these are.
         results: Folder `results/{tier}`.
-        templates: Folder of the templates: of each figure and table by its name, and of the page
+        templates: Folder of the templates: of each figure and table, and of the page,
             `workflow.rst`.
-        names: Of those to be shown; all by default.
 
     Returns:
         The figures and tables.
     """
-    found = sorted([*results.glob("figures/*.png"), *results.glob("tables/*.csv")])
-    made = [path for path in found if names is None or path.stem in names]
+    read = read_config(config)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         undefined=jinja2.StrictUndefined,
@@ -143,22 +119,32 @@ def write_captions(
         keep_trailing_newline=True,
     )
     environment.filters["pm"] = pm
-    numbers = _numbers(config, results)
-    texts = {path.stem: _caption(environment, path.stem, numbers) for path in made}
-    shows = {path.stem: _raw_html(_picture(path, texts[path.stem])) for path in made}
+    numbers = _numbers(config, read, results)
+    made, texts, shows = [], {}, {}
+    for exhibit in exhibits(read):
+        path = results / next(iter(exhibit.outputs.values()))
+        if path.exists():
+            made.append(path)
+            texts[exhibit.name] = _caption(environment, exhibit, numbers)
+            shows[exhibit.name] = _raw_html(_picture(path, texts[exhibit.name]))
     page = environment.get_template("workflow.rst")
-    texts["workflow"] = page.render(numbers, captions=dict(texts), shows=shows, sections=SECTIONS)
+    sections = {
+        section: [exhibit.name for exhibit in exhibits(read) if exhibit.section == section]
+        for section in SECTIONS
+    }
+    shown = {name: names for name, names in sections.items() if set(names) & set(shows)}
+    texts["workflow"] = page.render(numbers, captions=dict(texts), shows=shows, sections=shown)
     (results / "captions").mkdir(exist_ok=True)
     for name, text in texts.items():
-        (results / "captions" / f"{name}.rst").write_text(text)
+        (results / "captions" / f"{name}.rst").write_text(text, encoding="utf-8")
     return made
 
 
-def _caption(environment: jinja2.Environment, name: str, numbers: Mapping[str, Any]) -> str:
+def _caption(environment: jinja2.Environment, exhibit: Exhibit, numbers: Mapping[str, Any]) -> str:
     """Return the caption of a figure or table, which a tier that is not finished may not have."""
-    template = environment.get_template(f"{name}.rst")
+    template = environment.get_template(f"{exhibit.caption or exhibit.name}.rst")
     try:
-        return template.render(numbers)
+        return template.render(numbers, exhibit=exhibit, **exhibit.about)
     except (jinja2.UndefinedError, LookupError):
         return "The numbers of this caption are not computed yet.\n"
 
@@ -200,7 +186,7 @@ def pm(value: float, error: float) -> str:
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
-def _numbers(config: Mapping[str, Any], results: Path) -> dict[str, Any]:
+def _numbers(config: Mapping[str, Any], read: Config, results: Path) -> dict[str, Any]:
     """Return what templates can name."""
     tables = {
         path.stem: pd.read_csv(path).to_dict("records") for path in results.glob("tables/*.csv")
@@ -213,17 +199,27 @@ def _numbers(config: Mapping[str, Any], results: Path) -> dict[str, Any]:
     def flow(model: str) -> dict[str, Any]:
         return {row["model"]: row for row in shown(tables["flows"])}[model]
 
-    numbers = {"config": config, "tables": tables, "titles": TITLES, "shown": shown, "flow": flow}
-    numbers["gans"] = [name for name in config["models"] if is_gan(name)]
-    posterior = results / f"evaluation/vae/seed_{seed}/posterior.npz"
-    if posterior.exists():
-        arrays = np.load(posterior)
-        names = ("index", "label", "log_evidence", "elbo")
-        columns = zip(*(arrays[name].tolist() for name in names), strict=True)
-        numbers["posteriors"] = [dict(zip(names, values, strict=True)) for values in columns]
+    def evidence(model: str) -> dict[str, Any]:
+        return {row["model"]: row for row in shown(tables["vae_evidence"])}[model]
+
+    titles = {name: read.title(name) for name in read.models} | {REAL: "real training images"}
+    numbers: dict[str, Any] = {"config": config, "tables": tables, "titles": titles, "shown": shown}
+    numbers |= {"flow": flow, "evidence": evidence, "settings": read.models}
+    numbers["gans"] = [name for name in read.of_family("gan") if "@" not in name]
+    numbers["posteriors"] = {
+        path.parents[1].name: _posteriors(path)
+        for path in results.glob(f"evaluation/*/seed_{seed}/posterior.npz")
+    }
     if (floor := results / "evaluation/energy_floor.npz").exists():
         numbers["floor_95"] = np.quantile(np.load(floor)["energy_distances"], FLOOR_QUANTILE)
     return numbers | provenance(results)
+
+
+def _posteriors(path: Path) -> list[dict[str, Any]]:
+    """Return index, label, evidence and bound of each image of a VAE's posteriors."""
+    arrays, names = np.load(path), ("index", "label", "log_evidence", "elbo")
+    columns = zip(*(arrays[name].tolist() for name in names), strict=True)
+    return [dict(zip(names, values, strict=True)) for values in columns]
 
 
 def provenance(results: Path) -> dict[str, str]:
@@ -260,7 +256,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     for name in ("results", "templates", "snakefile"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--names", nargs="+", help="figures and tables to show; all by default")
     arguments = parser.parse_args()
     try:
         if make_report(json.load(sys.stdin), **vars(arguments)):

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dgmpipe.config import tier_changes
+from dgmpipe.config.read import tier_changes
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import load_mnist
 from dgmpipe.models.storage import load_model

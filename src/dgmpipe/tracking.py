@@ -19,39 +19,38 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from dgmpipe.config import Config, read_config
+from dgmpipe.config.kinds import KINDS, Family
 from dgmpipe.errors import Interrupted
 from dgmpipe.mlflow_copy import Copy, close_abandoned, failure
-from dgmpipe.models.catalog import MODELS
-from dgmpipe.provenance import config_digest, git_state, machine
+from dgmpipe.plan.digests import config_digest
+from dgmpipe.plan.trainings import data_digest
+from dgmpipe.provenance import git_state, machine
 from dgmpipe.records import Record, now, process_name
 from dgmpipe.usage import Usage
 
-__all__ = ["RunLogger", "catch_up", "datasets", "finish_invocation", "start_invocation"]
+__all__ = ["RunLogger", "catch_up", "finish_invocation", "start_invocation"]
 
 
-_FLOW = (
-    "`held_out_nll`, eq. (8), in nats, cannot come below the entropy of the moons, and falls to it"
-)
-_GAN = "Look at `energy_distance` to held-out images, beside that of the other three GANs"
-# What a run answers, in the paper's terms, and where to look.
-_QUESTIONS = {
-    "realnvp": f"How near to the moons comes a finite flow (Section 3.2)? {_FLOW}.",
-    "otflow": f"How near comes a flow that pays for transport (Section 3.3, eq. (19))? {_FLOW}.",
+# What a run of a family answers, and where to look.
+_QUESTIONS: dict[Family, str] = {
+    "flow": (
+        "How near does it come to the data? `held_out_nll`, eq. (8), in nats, cannot come below"
+        " the entropy of the data, and falls to it."
+    ),
     "vae": (
-        "How well does a generator with a Gaussian posterior explain images it has not seen"
-        " (Section 4)? `held_out_negative_elbo`, eq. (22), is an upper bound of -log p(x) in nats."
+        "How well does it explain images that it has not seen? `held_out_negative_elbo`, eq. (22),"
+        " is an upper bound of -log p(x) in nats."
     ),
-    "dcgan_random": f"What does a classifier teach a new generator (Section 5.1)? {_GAN}.",
-    "dcgan_vae": f"Does a classifier still teach the generator of a VAE (Section 5.1)? {_GAN}.",
-    "wgan_random": f"Is a transport cost a better teacher (Section 5.2)? {_GAN}.",
-    "wgan_vae": (
-        f"Is a transport cost a better teacher for the generator of a VAE (Section 5.2)? {_GAN}."
+    "gan": (
+        "How near are its images to real ones? Look at `energy_distance` to held-out images,"
+        " beside that of the other GANs."
     ),
-    "classifier": "How sure is the judge of the generators' digits? Look at `held_out_accuracy`.",
+    "judge": "How well does it read digits? Look at `held_out_accuracy`.",
 }
 
 
-class _Kind(NamedTuple):
+class _Contest(NamedTuple):
     """Models that compete for a registered model: by a metric that all of them log, the lower."""
 
     name: str
@@ -59,10 +58,12 @@ class _Kind(NamedTuple):
     meaning: str
 
 
-_KINDS = (
-    _Kind("flow", "held_out_nll", "negative log-likelihood of held-out moons, eq. (8), in nats"),
-    _Kind("vae", "held_out_negative_elbo", "bound of -log p(x) of test images, eq. (22), in nats"),
-    _Kind("gan", "energy_distance", "energy distance to test images"),
+_CONTESTS = (
+    _Contest("flow", "held_out_nll", "negative log-likelihood of held-out moons, eq. (8), in nats"),
+    _Contest(
+        "vae", "held_out_negative_elbo", "bound of -log p(x) of test images, eq. (22), in nats"
+    ),
+    _Contest("gan", "energy_distance", "energy distance to test images"),
 )
 
 
@@ -95,11 +96,10 @@ class RunLogger:
     interrupted, KILLED. A training that is continued continues its run.
 
     Args:
-        tier: Tier of the config; runs are gathered in the experiment `dgmpipe-{tier}`.
-        model: Name of the model.
+        config: The config; runs are gathered in the experiment `dgmpipe-{tier}`.
+        model: Name of the model, whose settings are logged as parameters.
         seed: Seed of the training.
-        config: The model's block of the config, logged as parameters.
-        data: Name of the dataset and its digest.
+        data: Digest of the data that it is trained on.
         key: Names config, data, seed and code of the training, and so what may continue it.
         device: Where it takes place.
         invocation: File that `start_invocation` wrote; the record of the training goes into the
@@ -112,12 +112,11 @@ class RunLogger:
 
     def __init__(
         self,
-        *,
-        tier: str,
+        config: Config,
         model: str,
+        *,
         seed: int,
-        config: Mapping[str, Any],
-        data: tuple[str, str],
+        data: str,
         key: str,
         device: str,
         invocation: str | Path,
@@ -126,23 +125,27 @@ class RunLogger:
         self._usage = Usage(device)
         self._invocation = Path(invocation)
         self._path = self._invocation.parent / "runs" / f"{model}_seed_{seed}.json"
+        settings, kind = config.models[model], config.kind(model)
+        about = (kind.settings.__doc__ or "").splitlines()[0]
         self._record = Record(
             name=f"{model} seed {seed}",
-            note=f"Training of `{model}` with seed {seed} on the tier `{tier}`. "
-            + _QUESTIONS.get(model, ""),
-            tier=tier,
+            note=f"Training of `{model}` with seed {seed} on the tier `{config.tier}`. {about} "
+            + _QUESTIONS[kind.family],
+            tier=config.tier,
             tags={
                 "model": model,
+                "kind": settings.kind,
+                "family": kind.family,
                 "seed": str(seed),
                 "device": self._usage.device_name(),
                 "machine": machine(),
                 "dgmpipe.key": key,
-                "config.digest": config_digest(config),
+                "config.digest": config_digest(settings.model_dump()),
                 **git_state(),
             },
             process=process_name(),
-            params=dict(config),
-            datasets=[data],
+            params=settings.model_dump(),
+            datasets=[(_data_name(config, model), data)],
         )
 
     def __enter__(self) -> "RunLogger":
@@ -211,13 +214,11 @@ class RunLogger:
             print(f"warning: there is no record of this run for MLflow: {error}", file=sys.stderr)
 
 
-def datasets(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Return name and digest of the images and of the moons that a config trains on."""
-    images, moons = config["data"]["images"], config["data"]["moons"]
-    return {
-        "images": (images["name"], config_digest(images["md5"])),
-        "moons": ("moons", config_digest(moons["noise"])),
-    }
+def _data_name(config: Config, model: str) -> str:
+    """Return what a model is trained on, in a word."""
+    if config.kind(model).data != "points":
+        return config.data.images.name
+    return str(config.setting(model, "data"))
 
 
 def start_invocation(
@@ -252,13 +253,20 @@ def start_invocation(
         },
         process=process_name(pid),
         config=dict(config),
-        datasets=list(datasets(config).values()),
+        datasets=sorted(set(_datasets(config))),
     )
     record.write(invocation)
     Copy(record).add_files()
     if before:
         _complete(before)
     close_abandoned(tier)
+
+
+def _datasets(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the data of all trainings of a config."""
+    read = read_config(config)
+    for model in read.models:
+        yield _data_name(read, model), data_digest(read, model)
 
 
 def finish_invocation(status: str, files: Iterable[Path], invocation: Path) -> None:
@@ -297,8 +305,8 @@ def catch_up(results: Path) -> int:
     paths = [results / "invocation.json", *sorted(results.glob("runs/[!.]*.json"))]
     records = [record for path in paths if (record := Record.read(path))]
     completed = [(record, copy) for record in records if (copy := _complete(record))]
-    for kind in _KINDS:
-        _register_best(kind, completed)
+    for contest in _CONTESTS:
+        _register_best(contest, completed)
     for tier in {record.tier for record in records}:
         close_abandoned(tier)
     return len(completed)
@@ -323,9 +331,8 @@ def _complete(record: Record) -> Copy | None:
 def _add_model(record: Record, copy: Copy) -> None:
     """Log the generator of a training; one that torch cannot export costs a warning."""
     summary = record.file("summary.json")
-    model = record.tags.get("model")
-    # What reads digits makes none; for what is not in the catalogue there is no code.
-    if summary is None or model not in MODELS or MODELS[model].dataset == "digits":
+    # A judge makes nothing, and of a kind that there is no more there is no code.
+    if summary is None or record.tags.get("kind") not in KINDS or record.tags["family"] == "judge":
         return
     from dgmpipe.models.export import export_generator
 
@@ -339,21 +346,21 @@ def _add_model(record: Record, copy: Copy) -> None:
         copy.add_model(*exported)
 
 
-def _register_best(kind: _Kind, completed: Iterable[tuple[Record, Copy]]) -> None:
+def _register_best(contest: _Contest, completed: Iterable[tuple[Record, Copy]]) -> None:
     """Register the generator of the training that ended with the lowest value."""
     trained = [
         (value, record, copy)
         for record, copy in completed
-        if copy.has_model and math.isfinite(value := _final(record, kind.metric))
+        if copy.has_model and math.isfinite(value := _final(record, contest.metric))
     ]
     if not trained:
         return
     value, best, copy = min(trained, key=lambda entry: entry[0])
     copy.register(
-        f"dgmpipe-{best.tier}-{kind.name}",
-        f"The generator z -> x with the lowest {kind.meaning} (`{kind.metric}`), of the trainings"
-        f" on the tier `{best.tier}`; it has the alias `best`.",
-        f"{best.name}: `{kind.metric}` {value:.6g} after the last step, the lowest of"
+        f"dgmpipe-{best.tier}-{contest.name}",
+        f"The generator z -> x with the lowest {contest.meaning} (`{contest.metric}`), of the"
+        f" trainings on the tier `{best.tier}`; it has the alias `best`.",
+        f"{best.name}: `{contest.metric}` {value:.6g} after the last step, the lowest of"
         f" {len(trained)} trainings.",
     )
 

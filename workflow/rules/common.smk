@@ -1,26 +1,51 @@
 import functools
 import json
+import re
 import subprocess
 import sys
-from types import SimpleNamespace
 
-from dgmpipe.config import check_config
+import dgmpipe
+from dgmpipe.config import read_config
+from dgmpipe.config.read import check_files
 from dgmpipe.errors import UserError
 from dgmpipe.gpus import count_gpus
 from dgmpipe.locks import take_lock
-from dgmpipe.models.catalog import MODELS, is_gan
-from dgmpipe.provenance import config_digest, source_digest
+from dgmpipe.plan.digests import source_digest
+from dgmpipe.plan.evaluations import EVALUATIONS, REAL, subjects
+from dgmpipe.plan.exhibits import exhibits, figure_of_model, study_exhibits
+from dgmpipe.plan.trainings import (
+    core_hours,
+    data_digest,
+    effective_settings,
+    image_folder,
+    levels,
+    training_key,
+)
 from snakemake.exceptions import WorkflowError
 
+# The code beside this file, unless the workflow was fetched without it.
+BESIDE = Path(workflow.source_path("common.smk")).parents[2] / "src/dgmpipe"
+if BESIDE.is_dir() and not BESIDE.samefile(Path(dgmpipe.__file__).parent):
+    raise WorkflowError(
+        f"this workflow's code is {BESIDE}, but {sys.executable} imports that of"
+        f" {Path(dgmpipe.__file__).parent}; run `make all` here, or install this folder into that"
+        " environment: pip install --editable ."
+    )
+
 try:
-    check_config(config, workflow.source_path("../schemas/config.schema.yaml"))
+    check_files(workflow.configfiles)
+    CONFIG = read_config(config)
+    EXHIBITS = exhibits(CONFIG)
+    DATA_DIGESTS = {model: data_digest(CONFIG, model) for model in CONFIG.models}
 except UserError as error:
     raise WorkflowError(str(error))
 
-RESULTS = f"results/{config['tier']}"
-IMAGES = f"results/data/{config['data']['images']['name']}"
-SCRIPTS = Path(workflow.basedir).parent / "scripts"
-REPORT = Path(workflow.basedir) / "report"
+RESULTS = f"results/{CONFIG.tier}"
+IMAGES = f"results/data/{image_folder(CONFIG)}"
+REPORT = Path(workflow.source_path("../report/workflow.rst")).parent
+
+# The seed that figures are drawn from; tables have all of them.
+SHOWN_SEED = CONFIG.seeds[0]
 
 
 pathvars:
@@ -30,39 +55,19 @@ pathvars:
     benchmarks=f"{RESULTS}/benchmarks",
 
 
-FLOWS, IMAGE_MODELS = (
-    [model for model in config["models"] if MODELS[model].dataset == dataset]
-    for dataset in ("moons", "images")
-)
-GANS = [model for model in IMAGE_MODELS if is_gan(model)]
-
-
-# Figure 10 has a row a kind of model, as in the paper: of a GAN the one that starts from the VAE.
-INTERPOLATED = [
-    model
-    for model in IMAGE_MODELS
-    if model.replace("_random", "_vae") not in {*IMAGE_MODELS} - {model}
-]
-
-# Where images come from that are compared with the test images. Real training images show what
-# a perfect generator would get.
-IMAGE_SOURCES = [*IMAGE_MODELS, "real"] if IMAGE_MODELS else []
-JUDGED = IMAGE_SOURCES if "classifier" in config["models"] else []
-
-# The seed that figures are drawn from; tables have all of them.
-SHOWN_SEED = config["seeds"][0]
-
-
 # Without a GPU nothing limits the trainings but the number of cores.
 if workflow.is_main_process and "gpu" not in workflow.global_resources:
-    if gpus := count_gpus(config["device"]):
-        workflow.register_resource("gpu", gpus * config["cluster"]["trainings_per_gpu"])
+    if gpus := count_gpus(CONFIG.device):
+        workflow.register_resource("gpu", gpus * CONFIG.cluster.trainings_per_gpu)
 
 
 wildcard_constraints:
-    model="|".join(config["models"]),
-    source="|".join(IMAGE_SOURCES),
-    seed="|".join(map(str, config["seeds"])),
+    seed="|".join(map(str, CONFIG.seeds)),
+
+
+def alternatives(models):
+    """A wildcard constraint that allows these models and no others."""
+    return "|".join(map(re.escape, models))
 
 
 def growing(amount):
@@ -71,130 +76,105 @@ def growing(amount):
 
 
 def training_minutes(wildcards, attempt):
-    minutes = config["cluster"]["training_minutes"]
-    return attempt * minutes.get(wildcards.model, minutes["default"])
+    """Of the model, of the model that it is a point of, or of its kind."""
+    minutes = CONFIG.cluster.training_minutes
+    model = wildcards.model
+    names = (model, model.split("@")[0], CONFIG.models[model].kind, "default")
+    return attempt * next(minutes[name] for name in names if name in minutes)
 
 
-def evaluation_minutes(rule):
-    minutes = config["cluster"]["evaluation_minutes"]
-    return growing(minutes.get(rule, minutes["default"]))
+def evaluation_minutes(evaluation):
+    minutes = CONFIG.cluster.evaluation_minutes
+    return growing(minutes.get(evaluation, minutes["default"]))
+
+
+code = functools.cache(source_digest)
+
+
+def training_code(model):
+    kind = CONFIG.kind(model)
+    return f"{kind.task} {code('dgmpipe.training.run', kind.module, training=True)}"
 
 
 @functools.cache
-def code(script, *modules):
-    """Digest of a script and of every module that it and the named modules import.
-
-    As a param of a rule it reruns the rule when one of these files changes, and only then.
-    """
-    return source_digest(SCRIPTS / script, *modules)
+def training_codes():
+    return {model: training_code(model) for model in CONFIG.models}
 
 
-def training_code(wildcards):
-    model = MODELS[wildcards.model]
-    return f"{model.task} {code('train.py', model.module)}"
+def key_of(wildcards):
+    return training_key(CONFIG, wildcards.model, int(wildcards.seed), training_codes())
 
 
-def source_code(script, *modules):
-    """The code of a comparison depends on the source's model as well."""
+def checkpoints_of(wildcards):
+    return (
+        f"{RESULTS}/checkpoints/{wildcards.model}/seed_{wildcards.seed}/{key_of(wildcards)}"
+    )
+
+
+def subject_code(evaluation):
+    """The code of an evaluation depends on the model's as well."""
 
     def digest(wildcards):
-        model = [MODELS[wildcards.source].module] if wildcards.source in MODELS else []
-        return code(script, *model, *modules)
+        model = wildcards.model
+        modules = [] if model == REAL else [CONFIG.kind(model).module]
+        return code(evaluation.module, *modules)
 
     return digest
 
 
-def training_dataset(wildcards):
-    """What tells a model's training data apart, wherever its files come from."""
-    if MODELS[wildcards.model].dataset == "moons":
-        return config["data"]["moons"]["noise"]
-    return config["data"]["images"]["md5"]
+def trained(file, model, seed):
+    return f"<results>/models/{model}/seed_{seed}/{file}"
 
 
-def training_key(wildcards):
-    """Name of the folder of checkpoints that this config, seed and code may continue.
-
-    The key of a model that starts from another's generator depends on the other's key.
-    """
-    start = MODELS[wildcards.model].generator_from
-    return config_digest(
-        [
-            config["models"][wildcards.model],
-            training_dataset(wildcards),
-            training_code(wildcards),
-            wildcards.seed,
-            start and training_key(SimpleNamespace(model=start, seed=wildcards.seed)),
-        ]
-    )
-
-
-def training_checkpoints(wildcards):
-    return f"{RESULTS}/checkpoints/{wildcards.model}/seed_{wildcards.seed}/{training_key(wildcards)}"
+def trained_files(file):
+    """A file of every training; a judge is trained once, for all seeds."""
+    judges = CONFIG.of_family("judge")
+    return [
+        trained(file, model, seed)
+        for model in CONFIG.models
+        for seed in ([SHOWN_SEED] if model in judges else CONFIG.seeds)
+    ]
 
 
 def training_data(wildcards):
     """The files that a model is trained on; moons are drawn anew in every batch."""
-    return (
-        [] if MODELS[wildcards.model].dataset == "moons" else rules.fetch_images.output
-    )
+    if CONFIG.kind(wildcards.model).data != "points":
+        return rules.fetch_images.output
+    data = CONFIG.setting(wildcards.model, "data")
+    return [] if data == "moons" else data
 
 
-def source_model(wildcards):
-    """The trained model whose images are evaluated, unless they are real ones."""
-    if wildcards.source == "real":
-        return []
-    return collect(rules.train.output, model=wildcards.source, seed=wildcards.seed)
-
-
-def of_all_trainings(file):
-    """A file of every training; of the classifier there is one, for all seeds."""
-    classifier = ["classifier"] if JUDGED else []
-    return [
-        *collect(file, model=FLOWS + IMAGE_MODELS, seed=config["seeds"]),
-        *collect(file, model=classifier, seed=SHOWN_SEED),
-    ]
-
-
-def initial_generator(wildcards):
+def training_start(wildcards):
     """The trained model of the same seed whose generator a model starts from, if it does."""
-    start = MODELS[wildcards.model].generator_from
-    return (
-        collect(rules.train.output, model=start, seed=wildcards.seed) if start else []
-    )
+    start = CONFIG.models[wildcards.model].start
+    return trained("model.safetensors", start, wildcards.seed) if start else []
 
 
-def figures():
-    """Every figure that the models of the config allow."""
-    names = ["figure_02_moons", "figure_03_mnist", "figure_04_objective"]
-    if "realnvp" in config["models"]:
-        names += ["figure_01_idea", "figure_05_realnvp"]
-    if "otflow" in config["models"]:
-        names += ["figure_06_otflow"]
-    if "vae" in config["models"]:
-        names += ["figure_07_posterior", "figure_08_latent"]
-    if IMAGE_MODELS:
-        names += ["figure_09_samples", "figure_10_interpolation"]
-    if GANS:
-        names += ["figure_11_energy_distance"]
-    return collect(
-        "<results>/figures/{name}.{format}", name=names, format=["png", "pdf"]
-    )
+def subject_model(wildcards):
+    """The trained model that is evaluated, unless it is real images in its place."""
+    if wildcards.model == REAL:
+        return []
+    return trained("model.safetensors", wildcards.model, wildcards.seed)
 
 
-def tables():
-    """Every table that the models of the config allow."""
-    names = ["training_times"] if FLOWS + IMAGE_MODELS else []
-    if FLOWS:
-        names += ["flows"]
-    if "otflow" in config["models"]:
-        names += ["otflow_inverse_error"]
-    if "vae" in config["models"]:
-        names += ["vae_evidence"]
-    if IMAGE_MODELS:
-        names += ["generators", "generators_summary"]
-    if JUDGED:
-        names += ["class_histograms"]
-    return collect("<results>/tables/{name}.csv", name=names)
+def judge_of(evaluation):
+    """The trained classifier, for an evaluation that asks it."""
+    if not evaluation.judged:
+        return []
+    return [trained("model.safetensors", m, SHOWN_SEED) for m in CONFIG.of_family("judge")]
+
+
+def settings_of(wildcards):
+    model = wildcards.model
+    return {} if model == REAL else CONFIG.models[model].model_dump()
+
+
+def asked_figure(wildcards):
+    return figure_of_model(CONFIG, wildcards.figure, wildcards.model, int(wildcards.seed))
+
+
+def exhibit_files(wanted):
+    return [f"<results>/{file}" for exhibit in wanted for file in exhibit.outputs.values()]
 
 
 def caption(name):
@@ -203,12 +183,19 @@ def caption(name):
 
 
 def start():
-    """Keep a second Snakemake off this tier's results, and tell MLflow that an invocation starts."""
+    """Keep a second Snakemake off this tier's results, and say what the invocation will do."""
     try:
-        take_lock(f".snakemake/dgmpipe-{config['tier']}.lock", patience=0)
+        take_lock(f".snakemake/dgmpipe-{CONFIG.tier}.lock", patience=0)
     except TimeoutError:
         raise WorkflowError(
             f"another Snakemake is making {RESULTS} in this folder; wait until it has ended"
+        )
+    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name.startswith("train")]
+    if trainings := [(job.wildcards.model, job.wildcards.seed) for job in jobs if job.wildcards]:
+        hours = core_hours(CONFIG, trainings, Path("results"))
+        print(
+            f"{len(trainings)} trainings, about {hours:.1f} core hours without evaluations",
+            file=sys.stderr,
         )
     track("start")
 
@@ -225,9 +212,7 @@ def make_report():
         "templates": REPORT,
         "snakefile": workflow.main_snakefile,
     }
-    names = {Path(path).stem for path in [*figures(), *tables()]}
-    options = [part for name, path in files.items() for part in (f"--{name}", path)]
-    tell("dgmpipe.report", *options, "--names", *sorted(names))
+    tell("dgmpipe.report", *(part for name, path in files.items() for part in (f"--{name}", path)))
 
 
 def tell(module, *arguments):

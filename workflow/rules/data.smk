@@ -1,17 +1,14 @@
-localrules:
-    fetch_images,
-    show_images,
-    show_moons,
-
-
 rule fetch_images:
     output:
-        multiext(
-            "<images>/",
-            "train-images-idx3-ubyte",
-            "train-labels-idx1-ubyte",
-            "t10k-images-idx3-ubyte",
-            "t10k-labels-idx1-ubyte",
+        # Not deleted before the job, as another tier may be reading them.
+        update(
+            multiext(
+                "<images>/",
+                "train-images-idx3-ubyte",
+                "train-labels-idx1-ubyte",
+                "t10k-images-idx3-ubyte",
+                "t10k-labels-idx1-ubyte",
+            )
         ),
     log:
         "<logs>/fetch_images.log",
@@ -19,9 +16,10 @@ rule fetch_images:
         "<benchmarks>/fetch_images.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    localrule: True
     params:
         # Not the folder that the files may come from: the same bytes make the same results.
-        md5=config["data"]["images"]["md5"],
+        md5=CONFIG.data.images.md5.model_dump(by_alias=True),
     script:
         "../../scripts/fetch_images.py"
 
@@ -35,10 +33,11 @@ rule show_moons:
         "<benchmarks>/show_moons.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    localrule: True
     params:
-        moons=config["data"]["moons"],
-        seed=config["seeds"][0],
-        code=code("show_moons.py"),
+        moons=CONFIG.data.moons.model_dump(),
+        seed=SHOWN_SEED,
+        code=code("dgmpipe.data.shown"),
     script:
         "../../scripts/show_moons.py"
 
@@ -54,9 +53,10 @@ rule show_images:
         "<benchmarks>/show_images.tsv"
     conda:
         "../envs/dgmpipe.yaml"
+    localrule: True
     params:
-        num_images=config["evaluation"]["samples"]["num_images"],
-        seed=config["seeds"][0],
-        code=code("show_images.py"),
+        num_images=CONFIG.evaluation.samples.num_images,
+        seed=SHOWN_SEED,
+        code=code("dgmpipe.data.shown"),
     script:
         "../../scripts/show_images.py"

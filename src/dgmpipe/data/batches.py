@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dgmpipe.data.moons import sample_moons
 
-__all__ = ["Batches", "ImageBatches", "LabelledBatches", "MoonsBatches", "to_float"]
+__all__ = ["Batches", "ImageBatches", "LabelledBatches", "MoonsBatches", "PointBatches", "to_float"]
 
 
 def to_float(images: Tensor) -> Tensor:
@@ -34,45 +34,40 @@ class Batches(ABC):
         """Continue from a position that `state_dict` returned."""
 
 
-class ImageBatches(Batches):
-    """Full batches of images, reshuffled every epoch; what does not fill a batch is left out.
-
-    The images stay bytes, and become floats in [0, 1] on their device, batch by batch.
+class _ShuffledBatches(Batches):
+    """Full batches of data, reshuffled every epoch; what does not fill a batch is left out.
 
     Args:
-        images: Bytes (N, 28, 28) on the training's device.
-        batch_size: Images in a batch, at most N.
+        data: Shape (N, ...), on the training's device.
+        batch_size: Data in a batch, at most N.
         shuffle: Random stream of the permutations, on the CPU.
 
     Raises:
-        ValueError: If there are fewer images than a batch holds.
+        ValueError: If there are fewer data than a batch holds.
     """
 
-    def __init__(self, images: Tensor, batch_size: int, shuffle: torch.Generator) -> None:
-        if not 1 <= batch_size <= len(images):
+    def __init__(self, data: Tensor, batch_size: int, shuffle: torch.Generator) -> None:
+        if not 1 <= batch_size <= len(data):
             raise ValueError(
-                f"batch_size must be between 1 and the {len(images)} images, not {batch_size}"
+                f"batch_size must be between 1 and the {len(data)} data, not {batch_size}"
             )
-        self._images = images
+        self._data = data
         self._batch_size = batch_size
         self._shuffle = shuffle
         self._start_epoch()
 
     def _start_epoch(self) -> None:
         self._epoch_state = self._shuffle.get_state()
-        order = torch.randperm(len(self._images), generator=self._shuffle)
-        self._order = order.to(self._images.device)
+        order = torch.randperm(len(self._data), generator=self._shuffle)
+        self._order = order.to(self._data.device)
         self._position = 0
 
     def _next_indices(self) -> Tensor:
-        if self._position + self._batch_size > len(self._images):
+        if self._position + self._batch_size > len(self._data):
             self._start_epoch()
         chosen = self._order[self._position : self._position + self._batch_size]
         self._position += self._batch_size
         return chosen
-
-    def __next__(self) -> Tensor:
-        return to_float(self._images[self._next_indices()])
 
     def state_dict(self) -> dict[str, Any]:
         return {"epoch_state": self._epoch_state, "position": self._position}
@@ -81,6 +76,20 @@ class ImageBatches(Batches):
         self._shuffle.set_state(state["epoch_state"])
         self._start_epoch()
         self._position = state["position"]
+
+
+class PointBatches(_ShuffledBatches):
+    """Batches of points (N, d), each of shape (batch_size, d)."""
+
+    def __next__(self) -> Tensor:
+        return self._data[self._next_indices()]
+
+
+class ImageBatches(_ShuffledBatches):
+    """Batches of images, bytes (N, 28, 28), which become floats in [0, 1] batch by batch."""
+
+    def __next__(self) -> Tensor:
+        return to_float(self._data[self._next_indices()])
 
 
 class LabelledBatches(ImageBatches):
@@ -109,7 +118,7 @@ class LabelledBatches(ImageBatches):
 
     def __next__(self) -> tuple[Tensor, Tensor]:  # type: ignore[override] # pairs here
         chosen = self._next_indices()
-        return to_float(self._images[chosen]), self._labels[chosen]
+        return to_float(self._data[chosen]), self._labels[chosen]
 
 
 class MoonsBatches(Batches):

@@ -1,14 +1,20 @@
 """The energy test of a generator's images against the test images."""
 
-from dgmpipe.evaluation.energy import energy_test
+import torch
+from torch import Tensor
+
+from dgmpipe.data.batches import to_float
+from dgmpipe.data.mnist import evenly_spread
+from dgmpipe.evaluation.energy import energy_distance, energy_test
 from dgmpipe.evaluation.samples import evaluated_images
 from dgmpipe.evaluation.subject import Subject
+from dgmpipe.streams import random_stream
 
-__all__ = ["evaluate_energy"]
+__all__ = ["energy_floor", "evaluate_energy"]
 
 
 def evaluate_energy(
-    subject: Subject, *, num_images: int, num_permutations: int, num_floor_draws: int
+    subject: Subject, *, num_images: int, num_permutations: int
 ) -> dict[str, dict[str, float]]:
     """Return the `numbers` of an energy test of `num_images` images against all test images."""
     result = energy_test(
@@ -25,3 +31,27 @@ def evaluate_energy(
         "null_95": result.null_energy_distance.quantile(0.95).item(),
     }
     return {"numbers": numbers}
+
+
+def energy_floor(
+    training: Tensor, test: Tensor, *, held_out_size: int, num_draws: int, seed: int
+) -> Tensor:
+    """Return the energy distances of draws of training images from held-out ones, (num_draws,).
+
+    Args:
+        training: Bytes (T, 28, 28).
+        test: Bytes (M, 28, 28), of which `held_out_size`, spread evenly, are held out.
+        held_out_size: Images on both sides.
+        num_draws: Number of draws.
+        seed: Of the draws.
+
+    Raises:
+        UserError: If there are fewer test images.
+    """
+    held_out = to_float(test[evenly_spread(held_out_size, len(test))])
+    stream = random_stream(seed, "energy floor")
+    draws = (
+        to_float(training[torch.randperm(len(training), generator=stream)[:held_out_size]])
+        for _ in range(num_draws)
+    )
+    return torch.tensor([energy_distance(draw, held_out).value for draw in draws])

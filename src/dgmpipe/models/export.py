@@ -48,7 +48,7 @@ def export_generator(folder: str | Path) -> tuple[ExportedProgram, Tensor] | Non
     if generator is None:
         return None
     summary = json.loads(Path(folder, "summary.json").read_text())
-    program, z = _program(summary["model"], json.dumps(summary["hyperparameters"]))
+    program, z = _program(summary["kind"], json.dumps(summary["hyperparameters"]))
     for name, tensor in generator.state_dict().items():
         program.state_dict[name].copy_(tensor)
     return program, z
@@ -59,9 +59,9 @@ def _generator(network: nn.Module) -> nn.Module | None:
 
 
 @functools.cache  # following OT-Flow's 32 evaluations of ∇Φ takes seconds
-def _program(model: str, hyperparameters: str) -> tuple[ExportedProgram, Tensor]:
+def _program(kind: str, hyperparameters: str) -> tuple[ExportedProgram, Tensor]:
     """Return the program of an untrained generator, and latent points (4, q)."""
-    network = task_class(model).build(json.loads(hyperparameters))
+    network = task_class(kind).build(json.loads(hyperparameters))
     # In the layout that `load_model` gives to a trained one, for the same rounding.
     network = network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
     generator = _generator(network)

@@ -1,20 +1,20 @@
-"""From a model's name to the class that trains it, without importing the other models."""
+"""From a kind of model to the class that trains it, without importing the other kinds."""
 
 import importlib
 
-from dgmpipe.models.catalog import MODELS
+from dgmpipe.config.kinds import KINDS
 from dgmpipe.training.task import Task
 
 __all__ = ["task_class"]
 
 
-def task_class(model: str) -> type[Task]:
-    """Return the task class of a model by its name in the config.
+def task_class(kind: str) -> type[Task]:
+    """Return the task class of a kind of model.
 
     Raises:
-        ValueError: If there is no such model.
+        ValueError: If there is no such kind.
     """
-    if model not in MODELS:
-        raise ValueError(f"unknown model '{model}'; the models are {', '.join(MODELS)}")
-    entry = MODELS[model]
-    return getattr(importlib.import_module(entry.module), entry.task)
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind '{kind}'; the kinds are {', '.join(KINDS)}")
+    module, name = KINDS[kind].task.split(":")
+    return getattr(importlib.import_module(module), name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from dgmpipe.config import Config
 from dgmpipe.config.kinds import Family
@@ -39,6 +40,8 @@ class Evaluation:
         applies: Whether it can be done of a model.
         images: Whether it reads the images that the models are trained on.
         real: Whether it is also done of real training images.
+        judged: Whether the classifier takes part.
+        without: Keys of the block that it does not need.
         local: Whether it is so short that a cluster's login node may do it.
     """
 
@@ -50,12 +53,19 @@ class Evaluation:
     applies: Callable[[Config, str], bool] = _always
     images: bool = True
     real: bool = False
+    judged: bool = False
+    without: frozenset[str] = frozenset()
     local: bool = False
 
     @property
     def module(self) -> str:
         """Dotted name of the module that has the function."""
         return self.function.split(":")[0]
+
+    def arguments(self, config: Config) -> dict[str, Any]:
+        """Return the settings of the config that its function takes."""
+        block = getattr(config.evaluation, self.settings)
+        return block.model_dump(exclude=set(self.without))
 
 
 EVALUATIONS = (
@@ -106,6 +116,7 @@ EVALUATIONS = (
         {"numbers": "energy.json"},
         "energy",
         real=True,
+        without=frozenset({"num_floor_draws"}),
     ),
     Evaluation(
         "sample_quality",
@@ -115,6 +126,7 @@ EVALUATIONS = (
         "quality",
         _with_a_judge,
         real=True,
+        judged=True,
     ),
 )
 

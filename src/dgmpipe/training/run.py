@@ -1,45 +1,51 @@
-"""From a block of the config to a trained model's files."""
+"""From the settings of a model to a trained model's files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 
-from dgmpipe.data.batches import (
-    Batches,
-    ImageBatches,
-    LabelledBatches,
-    MoonsBatches,
-    to_float,
-)
-from dgmpipe.data.mnist import evenly_spread, load_mnist
-from dgmpipe.data.moons import sample_moons
-from dgmpipe.errors import UserError
+from dgmpipe.config.kinds import KINDS, FlowSettings, ModelSettings
+from dgmpipe.data.datasets import Dataset, Images, LabelledImages, Moons, Points
 from dgmpipe.files import replacing, write_json
-from dgmpipe.models.catalog import MODELS
 from dgmpipe.models.registry import task_class
 from dgmpipe.models.storage import load_model, save_weights
-from dgmpipe.streams import random_stream, stream_seed
+from dgmpipe.streams import stream_seed
 from dgmpipe.training.checkpoint import Checkpoints
 from dgmpipe.training.loop import Row, train
 from dgmpipe.training.stopwatch import Stopwatch
 
-__all__ = ["train_model"]
+__all__ = ["dataset_of", "train_model"]
+
+
+def dataset_of(settings: ModelSettings, images: str | Path | None = None) -> Dataset:
+    """Return what a model is trained on.
+
+    Args:
+        settings: Of the model.
+        images: Folder of the images' files, if it is trained on these.
+
+    Raises:
+        UserError: If a file of points is missing or holds something else.
+    """
+    if isinstance(settings, FlowSettings):
+        return Moons(settings.noise) if settings.data == "moons" else Points(settings.data)
+    assert images is not None
+    labelled = KINDS[settings.kind].data == "labelled images"
+    return LabelledImages(images) if labelled else Images(images)
 
 
 def train_model(
     model: str,
-    config: Mapping[str, Any],
+    settings: ModelSettings,
+    dataset: Dataset,
     *,
     seed: int,
     device: torch.device,
-    images: str | Path,
-    moons_noise: float,
     folder: str | Path,
     checkpoints: str | Path,
-    generator_from: str | Path | None = None,
+    start: str | Path | None = None,
     on_evaluation: Callable[[Row], None] = lambda row: None,
 ) -> None:
     """Train a model and write its files.
@@ -48,31 +54,29 @@ def train_model(
     training to the same again, `time.json`.
 
     Args:
-        model: Name of the model in the config.
-        config: The model's block of the config.
+        model: Name of the model.
+        settings: Its settings.
+        dataset: What it is trained on.
         seed: Seeds initial weights, batches and noise, each with a stream of its own.
         device: Where the training takes place.
-        images: Folder of the IDX files; read if the model trains on images.
-        moons_noise: Noise of the moons; used if the model trains on moons.
         folder: Where the files go.
         checkpoints: Where checkpoints are kept until the result stands.
-        generator_from: Folder of a trained model whose generator this one starts from.
+        start: Folder of a trained model whose generator this one starts from.
         on_evaluation: Called with each new row of the history.
 
     Raises:
         UserError: If data are missing or a loss is not finite.
     """
-    task_type = task_class(model)
+    task_type, config = task_class(settings.kind), settings.model_dump()
     # On a GPU cuDNN is free to add in another order every time, unless told not to.
     torch.backends.cudnn.deterministic = True
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "initial weights"))
         network = task_type.build(config)
-    if generator_from is not None:
-        start = load_model(generator_from).get_submodule("generator")
-        network.get_submodule("generator").load_state_dict(start.state_dict())
+    if start is not None:
+        generator = load_model(start).get_submodule("generator")
+        network.get_submodule("generator").load_state_dict(generator.state_dict())
     task = task_type(network.to(device), config)
-    batches, held_out = _data(MODELS[model].dataset, config, seed, device, images, moons_noise)
     kept = Checkpoints(checkpoints)
     print(f"training {model}, seed {seed}, on {device}", flush=True)
 
@@ -80,13 +84,13 @@ def train_model(
         stopwatch = Stopwatch()
         history = train(
             task,
-            batches,
-            held_out,
+            dataset.batches(settings.batch_size, seed, device),
+            dataset.held_out(settings.held_out_size, seed, device),
             name=f"{model}, seed {seed}",
-            steps=config["steps"],
+            steps=settings.steps,
             seed=seed,
-            evaluate_every=config["evaluate_every"],
-            checkpoint_every=config["checkpoint_every"],
+            evaluate_every=settings.evaluate_every,
+            checkpoint_every=settings.checkpoint_every,
             checkpoints=kept,
             stopwatch=stopwatch,
             on_evaluation=on_evaluation,
@@ -97,39 +101,12 @@ def train_model(
             pd.DataFrame(history).to_csv(temporary, index=False)
         summary = {
             "model": model,
+            "kind": settings.kind,
             "seed": seed,
-            "hyperparameters": dict(config),
+            "hyperparameters": config,
             "parameters": sum(p.numel() for p in task.model.parameters()),
             "final": history[-1],
         }
         write_json(summary, folder / "summary.json")
         write_json(stopwatch.read(), folder / "time.json")
         kept.remove()
-
-
-def _data(
-    dataset: str,
-    config: Mapping[str, Any],
-    seed: int,
-    device: torch.device,
-    images: str | Path,
-    moons_noise: float,
-) -> tuple[Batches, Any]:
-    """Return the training batches and the held-out data of the evaluations."""
-    stream = random_stream(seed, "batches")
-    size, held_out_size = config["batch_size"], config["held_out_size"]
-    if dataset == "moons":
-        held_out = sample_moons(held_out_size, moons_noise, random_stream(seed, "held out"))
-        return MoonsBatches(moons_noise, size, stream, device), held_out.to(device)
-    training, labels = (tensor.to(device) for tensor in load_mnist(images, "train"))
-    if size > len(training):
-        raise UserError(
-            f"the config asks for batches of {size:,} images, but there are {len(training):,}"
-            " training images; lower batch_size"
-        )
-    test, test_labels = load_mnist(images, "t10k")
-    chosen = evenly_spread(held_out_size, len(test))
-    test, test_labels = test[chosen].to(device), test_labels[chosen].to(device)
-    if dataset == "digits":
-        return LabelledBatches(training, labels, size, stream), (to_float(test), test_labels)
-    return ImageBatches(training, size, stream), to_float(test)

@@ -1,0 +1,130 @@
+"""What models are trained on, behind one interface."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dgmpipe.data.batches import (
+    Batches,
+    ImageBatches,
+    LabelledBatches,
+    MoonsBatches,
+    PointBatches,
+    to_float,
+)
+from dgmpipe.data.mnist import evenly_spread, load_mnist
+from dgmpipe.data.moons import sample_moons
+from dgmpipe.data.points import load_points
+from dgmpipe.errors import UserError
+from dgmpipe.streams import random_stream
+
+__all__ = ["Dataset", "Images", "LabelledImages", "Moons", "Points"]
+
+
+class Dataset(ABC):
+    """Data to train on and data to evaluate with."""
+
+    @abstractmethod
+    def batches(self, size: int, seed: int, device: torch.device) -> Batches:
+        """Return an endless stream of batches of `size`, which the seed determines.
+
+        Raises:
+            UserError: If there are not as many data as a batch holds, or files are missing.
+        """
+
+    @abstractmethod
+    def held_out(self, size: int, seed: int, device: torch.device) -> Any:
+        """Return `size` data that are in no batch, in the form that a task's `evaluate` expects.
+
+        Raises:
+            UserError: If there are not as many, or files are missing.
+        """
+
+
+class Moons(Dataset):
+    """Two moons, drawn anew in every batch, as points (N, 2).
+
+    Args:
+        noise: Standard deviation of the noise around the half circles.
+    """
+
+    def __init__(self, noise: float) -> None:
+        self._noise = noise
+
+    def batches(self, size: int, seed: int, device: torch.device) -> Batches:
+        return MoonsBatches(self._noise, size, random_stream(seed, "batches"), device)
+
+    def held_out(self, size: int, seed: int, device: torch.device) -> Tensor:
+        return sample_moons(size, self._noise, random_stream(seed, "held out")).to(device)
+
+
+class Points(Dataset):
+    """Points of a file, (N, 2); a fifth of them, spread evenly, are held out.
+
+    Args:
+        path: A `.csv` or `.npy` file, as `load_points` reads it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        points = load_points(path)
+        held_out = torch.zeros(len(points), dtype=torch.bool)
+        held_out[evenly_spread(max(1, len(points) // 5), len(points))] = True
+        self._training, self._held_out = points[~held_out], points[held_out]
+
+    def batches(self, size: int, seed: int, device: torch.device) -> Batches:
+        if size > len(self._training):
+            raise UserError(
+                f"the config asks for batches of {size:,} points, but {self._path} has"
+                f" {len(self._training):,} for the training; lower batch_size"
+            )
+        return PointBatches(self._training.to(device), size, random_stream(seed, "batches"))
+
+    def held_out(self, size: int, seed: int, device: torch.device) -> Tensor:
+        return self._held_out[:size].to(device)
+
+
+class Images(Dataset):
+    """Images in the four files of MNIST; the test images are held out, spread evenly over them.
+
+    Args:
+        folder: Of the files.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = folder
+
+    def batches(self, size: int, seed: int, device: torch.device) -> Batches:
+        images, _ = self._training(size, device)
+        return ImageBatches(images, size, random_stream(seed, "batches"))
+
+    def held_out(self, size: int, seed: int, device: torch.device) -> Any:
+        return self._test(size, device)[0]
+
+    def _training(self, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        images, labels = (tensor.to(device) for tensor in load_mnist(self._folder, "train"))
+        if size > len(images):
+            raise UserError(
+                f"the config asks for batches of {size:,} images, but there are {len(images):,}"
+                " training images; lower batch_size"
+            )
+        return images, labels
+
+    def _test(self, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        images, labels = load_mnist(self._folder, "t10k")
+        chosen = evenly_spread(size, len(images))
+        return to_float(images[chosen].to(device)), labels[chosen].to(device)
+
+
+class LabelledImages(Images):
+    """The same images, each batch and the held-out ones as a pair with their labels."""
+
+    def batches(self, size: int, seed: int, device: torch.device) -> Batches:
+        images, labels = self._training(size, device)
+        return LabelledBatches(images, labels, size, random_stream(seed, "batches"))
+
+    def held_out(self, size: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        return self._test(size, device)

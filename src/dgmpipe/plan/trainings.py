@@ -1,0 +1,126 @@
+"""What a training's result depends on: its settings, data, code, seed and what it starts from."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dgmpipe.config import Config
+from dgmpipe.errors import UserError
+from dgmpipe.plan.digests import config_digest
+
+# Digest of the MD5s of MNIST's four files.
+_MNIST = "974cd3860c28"
+
+__all__ = [
+    "core_hours",
+    "data_digest",
+    "effective_settings",
+    "image_folder",
+    "levels",
+    "training_key",
+]
+
+
+def effective_settings(config: Config, model: str) -> dict[str, Any]:
+    """Return those settings of a model that can change its training."""
+    settings = config.models[model]
+    return settings.model_dump(exclude=set(settings.without_effect))
+
+
+def data_digest(config: Config, model: str) -> str:
+    """Return a name of what a model is trained on, wherever its files come from.
+
+    Raises:
+        UserError: If a file of points is not there.
+    """
+    if config.kind(model).data != "points":
+        return config_digest(config.data.images.md5.model_dump())
+    data = config.setting(model, "data")
+    if data == "moons":
+        return f"moons {config.setting(model, 'noise')}"
+    try:
+        return hashlib.sha256(Path(data).read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise UserError(
+            f"config: models.{model}.data is {data!r}, which is neither `moons` nor a file that can"
+            f" be read ({error.strerror}); see config/README.md"
+        ) from None
+
+
+def image_folder(config: Config) -> str:
+    """Return the folder below `results/data/` that holds the images of a config and no others.
+
+    MNIST's has its name alone; every other set of files has a part of its digest behind it, so that
+    two tiers that give one name to different images never share a folder.
+    """
+    images = config.data.images
+    digest = config_digest(images.md5.model_dump())
+    return images.name if digest == _MNIST else f"{images.name}-{digest[:8]}"
+
+
+def levels(config: Config) -> list[list[str]]:
+    """Return the models that start from none, those that start from these, and so on."""
+
+    def depth(model: str) -> int:
+        start = config.models[model].start
+        return 0 if start is None else 1 + depth(start)
+
+    depths = {model: depth(model) for model in config.models}
+    return [
+        [model for model in depths if depths[model] == level]
+        for level in range(max(depths.values()) + 1)
+    ]
+
+
+def training_key(config: Config, model: str, seed: int, code: dict[str, str]) -> str:
+    """Return a name of the folder of checkpoints that a training may continue from.
+
+    The key of a model that starts from another's generator depends on the other's key.
+
+    Args:
+        config: The config.
+        model: Name of the model.
+        seed: Of the training.
+        code: Digest of the training's code by model.
+    """
+    start = config.models[model].start
+    return config_digest(
+        [
+            effective_settings(config, model),
+            data_digest(config, model),
+            code[model],
+            seed,
+            start and training_key(config, start, seed, code),
+        ]
+    )
+
+
+def core_hours(config: Config, trainings: Iterable[tuple[str, int]], results: Path) -> float:
+    """Return about how many core hours trainings take, by what others of their kind have taken.
+
+    Args:
+        config: The config.
+        trainings: Models and seeds.
+        results: Folder of the tiers' results, where earlier trainings may have left their times.
+    """
+    measured = _milliseconds_a_step(results)
+    total = 0.0
+    for model, _ in trainings:
+        settings, kind = config.models[model], config.kind(model)
+        total += settings.steps * measured.get(settings.kind, kind.step_ms)
+    return total / 3.6e6
+
+
+def _milliseconds_a_step(results: Path) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for path in sorted(results.glob("*/models/*/seed_*/time.json")):
+        try:
+            time = json.loads(path.read_text(encoding="utf-8"))
+            summary = json.loads((path.parent / "summary.json").read_text(encoding="utf-8"))
+            steps = summary["hyperparameters"]["steps"]
+            found[summary["kind"]] = 1000 * time["processor_seconds"] / steps
+        except (OSError, ValueError, KeyError):
+            continue
+    return found
