@@ -1,5 +1,7 @@
 import contextlib
 import copy
+import json
+import math
 import re
 import subprocess
 import sys
@@ -7,19 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakemake.utils import update_config
 
-from dgmpipe.config import check_config, tier_changes
+from dgmpipe.config import read_config
+from dgmpipe.config.docs import MARK, readme_tables, schema
+from dgmpipe.config.kinds import KINDS
+from dgmpipe.config.read import check_files, tier_changes
 from dgmpipe.errors import UserError
-from dgmpipe.models.catalog import MODELS
 from dgmpipe.report import dump_config
 
 ROOT = Path(__file__).parent.parent
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 TIERS = {
     name: yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
     for name in ("config", "paper", "smoke")
@@ -34,7 +38,11 @@ def _keys(block: Any, path: str = "") -> set[str]:
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_every_tier_is_valid(tier: str) -> None:
-    check_config(TIERS[tier], SCHEMA)
+    config = read_config(TIERS[tier])
+    assert [config.title(model) for model in config.models] == [
+        *("Real NVP", "OT-Flow", "VAE"),
+        *("DCGAN", "DCGAN from VAE", "WGAN", "WGAN from VAE", "classifier"),
+    ]
 
 
 def test_the_tiers_have_the_same_keys() -> None:
@@ -68,16 +76,17 @@ def test_a_tier_of_few_keys_is_compared_with_all_that_it_is_laid_over() -> None:
     assert tier_changes(config, ROOT / "config") == ["seeds: [5, 6] instead of [0]"]
 
 
-@pytest.mark.parametrize("thousand", [1000.0, "1.0e+3", "1000"])
+@pytest.mark.parametrize("thousand", [1000.0, "1.0e+3", "1e3", "1000"])
 def test_a_whole_number_may_be_written_as_another(thousand: Any) -> None:
     config = copy.deepcopy(TIERS["paper"])
     config["models"]["realnvp"]["steps"], config["seeds"] = thousand, [0.0]
-    check_config(config, SCHEMA)
-    for value in (config["models"]["realnvp"]["steps"], config["seeds"][0]):
-        assert type(value) is int
+    read = read_config(config)
+    assert read.models["realnvp"].steps == 1000
+    assert read.seeds == [0]
+    assert type(read.seeds[0]) is int
     config["models"]["realnvp"]["steps"] = 1000.5
     with pytest.raises(UserError, match=r"realnvp.steps must be a whole number, not 1000\.5"):
-        check_config(config, SCHEMA)
+        read_config(config)
 
 
 def test_a_config_that_is_kept_leaves_out_what_it_left_out_when_it_is_laid_over_another() -> None:
@@ -85,32 +94,48 @@ def test_a_config_that_is_kept_leaves_out_what_it_left_out_when_it_is_laid_over_
     del config["models"]["wgan_vae"]
     laid = copy.deepcopy(TIERS["config"])
     update_config(laid, yaml.safe_load(dump_config(config)))
-    check_config(laid, SCHEMA)
-    assert laid["models"] == config["models"]
+    assert read_config(laid).models == read_config(config).models
 
 
 @pytest.mark.parametrize("nothing", [None, "null"])
 def test_a_model_that_is_null_is_left_out(nothing: str | None) -> None:
     config = copy.deepcopy(TIERS["paper"])
     config["models"]["wgan_vae"] = nothing
-    check_config(config, SCHEMA)
-    assert "wgan_vae" not in config["models"]
+    assert "wgan_vae" not in read_config(config).models
     assert tier_changes(config, ROOT / "config") == ["models.wgan_vae is left out"]
     config["models"]["vae"] = nothing
     with pytest.raises(UserError, match="dcgan_vae starts from the generator of vae, which"):
-        check_config(config, SCHEMA)
+        read_config(config)
+
+
+def test_the_readme_and_the_schema_are_those_of_the_code() -> None:
+    """If this fails, run `python -m dgmpipe.config.docs`."""
+    readme = (ROOT / "config/README.md").read_text(encoding="utf-8")
+    assert readme.split(MARK)[1].strip() == readme_tables().strip()
+    assert json.loads((ROOT / "config/schema.json").read_text(encoding="utf-8")) == schema()
 
 
 def test_every_key_is_explained() -> None:
-    text = (ROOT / "config/README.md").read_text()
+    text = readme_tables()
     for key in _keys(TIERS["config"]):
-        names = {f"`{key.split('.')[-1]}`", f"`{'.'.join(key.split('.')[-2:])}`"}
-        assert any(name in text for name in names), f"config/README.md does not explain {key}"
+        if not re.match(r"\.models\.\w+\.like|\.cluster\.\w+_minutes\.", key):
+            names = {f"`{key.split('.')[-1]}`", f"`{'.'.join(key.split('.')[-2:])}`"}
+            assert any(name in text for name in names), f"nothing explains {key}"
+    for kind in KINDS.values():
+        assert all(field.description for field in kind.settings.model_fields.values())
 
 
-def test_the_schema_and_the_catalogue_know_the_same_models() -> None:
-    schema = yaml.safe_load(SCHEMA.read_text())
-    assert list(schema["properties"]["models"]["properties"]) == list(MODELS)
+@pytest.mark.parametrize("name", ["config", "paper", "smoke"])
+def test_the_schema_takes_what_the_check_takes(name: str) -> None:
+    config = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+    jsonschema.validate(config, schema())
+
+
+def test_the_schema_refuses_what_an_editor_can_know_to_be_wrong() -> None:
+    config = copy.deepcopy(TIERS["config"])
+    config["models"]["vae"]["stepz"] = 5
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(config, schema())
 
 
 def _set(path: str, value: Any) -> Callable[[dict], None]:
@@ -146,7 +171,7 @@ MISTAKES = {
         " not 16",
     ),
     "curves that cannot be compared": (
-        _set("models.wgan_random.held_out_size", 7),
+        _set("models.wgan_vae.held_out_size", 7),
         "held_out_size must be the same for all GANs, to be compared; it is",
     ),
     "no momentum but more": (
@@ -156,15 +181,98 @@ MISTAKES = {
     "typo at the top": (
         _set("sedes", [0]),
         "unknown key 'sedes' at the top level (did you mean 'seeds'?); the allowed keys are"
-        " tier, seeds, device, data, models, evaluation, cluster",
+        " tier, seeds, device, data, models, sweeps, studies, evaluation, cluster",
     ),
     "typo in a model": (
         _set("models.vae.stpes", 5),
         "unknown key 'stpes' at models.vae (did you mean 'steps'?)",
     ),
-    "unknown model": (
+    "a model without a kind": (
         _set("models.diffusion", {}),
-        f"unknown key 'diffusion' at models; the allowed keys are {', '.join(MODELS)}",
+        f"models.diffusion has no kind: one of {', '.join(KINDS)}",
+    ),
+    "an old config": (
+        _delete("models.wgan_random.kind"),
+        "models.wgan_random has no kind: write `kind: wgan` in it",
+    ),
+    "an unknown kind": (
+        _set("models.vae.kind", "vea"),
+        f"models.vae.kind must be one of {', '.join(KINDS)}, not 'vea' (did you mean 'vae'?)",
+    ),
+    "a flow that starts from a VAE": (
+        _set("models.realnvp.start", "vae"),
+        "models.realnvp cannot start from vae: only a VAE or a GAN can",
+    ),
+    "a VAE that starts from what starts from it": (
+        _set("models.vae.start", "wgan_vae"),
+        "models.vae starts, over wgan_vae, from itself",
+    ),
+    "a model like none": (
+        _set("models.wgan_vae.like", "wgan"),
+        "models.wgan_vae is like wgan, which models does not have",
+    ),
+    "a model like itself": (
+        _set("models.vae.like", "vae"),
+        "models.vae is like vae, which is like itself",
+    ),
+    "steps that are not a number": (
+        _set("models.vae.steps", math.nan),
+        "models.vae.steps must be a whole number, not nan",
+    ),
+    "an infinite learning rate": (
+        _set("models.vae.learning_rate", math.inf),
+        "models.vae.learning_rate must be a finite number, not inf",
+    ),
+    "a limit that is not a number": (
+        _set("evaluation.latent.limit", math.nan),
+        "evaluation.latent.limit must be a finite number, not nan",
+    ),
+    "true for a number": (
+        _set("models.vae.steps", True),
+        "models.vae.steps must be a whole number, not True",
+    ),
+    "a second judge": (
+        _set("models.judge", {"like": "classifier"}),
+        "there can be one judge of images, not 2: classifier, judge",
+    ),
+    "a model named like a point": (
+        _set("models.vae@width=8", {"like": "vae"}),
+        "models.vae@width=8: a model's name has no @ and no /; choose another",
+    ),
+    "a sweep of nothing": (
+        _set("sweeps", {"s": {"models": ["vae"]}}),
+        "sweeps.s has no key with a list of values",
+    ),
+    "a sweep of an unknown model": (
+        _set("sweeps", {"s": {"models": ["vea"], "width": [8]}}),
+        "sweeps.s.models names vea, which models does not have",
+    ),
+    "a sweep of an unknown key": (
+        _set("sweeps", {"s": {"models": ["vae"], "widht": [8]}}),
+        "unknown key 'widht' at sweeps.s, vae@widht=8 (did you mean 'width'?)",
+    ),
+    "a sweep with a value that is not allowed": (
+        _set("sweeps", {"s": {"models": ["vae"], "width": [8, 0]}}),
+        "sweeps.s, vae@width=0.width must be at least 1, not 0",
+    ),
+    "a sweep with a value twice": (
+        _set("sweeps", {"s": {"models": ["vae"], "width": [8, 8]}}),
+        "sweeps.s.width lists a value twice",
+    ),
+    "lists of different lengths, zipped": (
+        _set(
+            "sweeps",
+            {"s": {"models": ["vae"], "combine": "zip", "width": [8], "steps": [5, 6]}},
+        ),
+        "sweeps.s zips lists of different lengths: width has 1, steps has 2",
+    ),
+    "a sweep that leaves its start behind": (
+        _set("sweeps", {"s": {"models": ["wgan_vae"], "latent_dim": [4]}}),
+        "models.wgan_vae@latent_dim=4.latent_dim must be 2, as models.vae.latent_dim is",
+    ),
+    "a study of an unknown sweep": (
+        _set("studies", {"s": {"question": "?", "sweep": "t", "x": "width", "measures": ["a.b"]}}),
+        "studies.s.sweep names t, which sweeps does not have",
     ),
     "minutes of an unknown model": (
         _set("cluster.training_minutes.reelnvp", 10),
@@ -172,10 +280,10 @@ MISTAKES = {
     ),
     "no minutes for the other models": (
         _delete("cluster.training_minutes.default"),
-        "key 'default' is missing at cluster.training_minutes",
+        "cluster training_minutes needs a key 'default'",
     ),
     "no models": (_set("models", {}), "models must have at least 1 of them, not 0"),
-    "missing key": (_delete("models.vae.width"), "key 'width' is missing at models.vae"),
+    "missing key": (_delete("models.vae.steps"), "key 'steps' is missing at models.vae"),
     "missing block": (_delete("data.moons"), "key 'moons' is missing at data"),
     "negative steps": (_set("models.vae.steps", -5), "models.vae.steps must be at least 1, not -5"),
     "no steps": (_set("models.otflow.steps", 0), "models.otflow.steps must be at least 1, not 0"),
@@ -186,11 +294,6 @@ MISTAKES = {
     "steps as text": (
         _set("models.vae.steps", "many"),
         "models.vae.steps must be a whole number, not 'many'",
-    ),
-    "a number that YAML reads as text": (
-        _set("models.vae.learning_rate", "1e-3"),
-        "models.vae.learning_rate must be a number, not '1e-3' (YAML wants a dot before the"
-        " exponent: write 0.001)",
     ),
     "learning rate of zero": (
         _set("models.vae.learning_rate", 0),
@@ -203,7 +306,7 @@ MISTAKES = {
     "seed twice": (_set("seeds", [0, 3, 0]), "seeds lists 0 twice"),
     "no seed": (_set("seeds", []), "seeds must have at least 1 of them, not 0"),
     "negative seed": (_set("seeds", [0, -1]), "seeds.1 must be at least 0, not -1"),
-    "one seed that is no list": (_set("seeds", 4), "seeds must be a list, not 4"),
+    "one seed that is no list": (_set("seeds", 4), "seeds must be a list, such as [0], not 4"),
     "seed as text": (_set("seeds", ["a"]), "seeds.0 must be a whole number, not 'a'"),
     "unknown device": (
         _set("device", "gpu"),
@@ -220,20 +323,16 @@ MISTAKES = {
     ),
     "folder as a number": (
         _set("data.images.folder", 7),
-        "data.images.folder must be text or null, not 7",
+        "data.images.folder must be text, not 7",
     ),
     "cut-off checksum": (
         _set("data.images.md5.t10k-labels-idx1-ubyte", "27ae"),
         "data.images.md5.t10k-labels-idx1-ubyte is '27ae' and should be an MD5 of 32",
     ),
-    "no noise": (_set("data.moons.noise", 0), "data.moons.noise must be at least 0.01, not 0"),
-    "too many hidden dimensions": (
-        _set("models.vae.latent_dim", 3),
-        "models.vae.latent_dim must be at most 2, not 3",
-    ),
+    "no noise": (_set("data.moons.noise", 0), "data.moons.noise must be greater than 0, not 0"),
     "points that make no square": (
         _set("evaluation.latent.num_points", 63),
-        "evaluation.latent.num_points must be one of 4, 9, 16, 25, 36, 49, 64, 81, 100, not 63",
+        "evaluation.latent.num_points must be a square number, as a square shows them, not 63",
     ),
     "more points than candidates": (
         _set("evaluation.latent.num_candidates", 63),
@@ -258,7 +357,7 @@ def test_a_mistake_gets_one_sentence(change: Callable[[dict], None], sentence: s
     config = copy.deepcopy(TIERS["config"])
     change(config)
     with pytest.raises(UserError) as error:
-        check_config(config, SCHEMA)
+        read_config(config)
     message = str(error.value)
     assert message.startswith(f"config: {sentence}")
     assert message.endswith("; see config/README.md")
@@ -269,10 +368,10 @@ def test_numbers_from_the_command_line_are_read() -> None:
     config = copy.deepcopy(TIERS["config"])
     config["seeds"] = ["0", "12"]
     config["models"]["vae"] |= {"steps": "50", "learning_rate": "0.01"}
-    check_config(config, SCHEMA)
-    assert config["seeds"] == [0, 12]
-    assert config["models"]["vae"]["steps"] == 50
-    assert config["models"]["vae"]["learning_rate"] == 0.01
+    read = read_config(config)
+    assert read.seeds == [0, 12]
+    assert read.models["vae"].steps == 50
+    assert read.setting("vae", "learning_rate") == 0.01
 
 
 _JSON = st.recursive(
@@ -289,14 +388,91 @@ def test_no_value_whatever_breaks_the_check(key: str, value: Any) -> None:
     _set(key.removeprefix("."), value)(config)
     # Anything but a UserError would be a traceback for the user.
     with contextlib.suppress(UserError):
-        check_config(config, SCHEMA)
+        read_config(config)
 
 
 def test_the_workflow_starts_without_torch() -> None:
     rules = (ROOT / "workflow/rules/common.smk").read_text()
-    imports = re.findall(r"^from dgmpipe\..*$", rules, re.M)
+    imports = re.findall(r"^from dgmpipe\.[^(]*?$|^from dgmpipe\.[^(]*?\([^)]*\)$", rules, re.M)
     assert len(imports) > 3
     hooks = ["import dgmpipe.tracking, dgmpipe.report"]
     program = "\n".join([*imports, *hooks, "import sys; print('torch' in sys.modules)"])
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.stdout == "False\n", run.stderr
+
+
+FILES = {
+    "a key that stands twice": (
+        "seeds: [0]\ntier: a\nseeds: [1]\n",
+        "the key 'seeds' stands twice in line 3",
+    ),
+    "a key that stands twice in a block": (
+        "models:\n  vae:\n    steps: 1\n    steps: 2\n",
+        "the key 'steps' stands twice in line 4",
+    ),
+    "a number in base 8": ("seeds: [010]\n", "010 would be read in base 8 in line 1"),
+    "Latin-1": ("tier: a\n# größer\n".encode("latin-1"), "line 2, is not UTF-8"),
+    "no YAML": ("tier: [a\nseeds: 0\n", "line 2, is not YAML"),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), FILES.values(), ids=FILES)
+def test_a_file_that_yaml_takes_or_refuses_without_help(
+    text: str | bytes, sentence: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "my.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError) as error:
+        check_files([path])
+    assert sentence in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_the_files_that_come_with_it_are_taken() -> None:
+    check_files(sorted((ROOT / "config").rglob("*.yaml")))
+
+
+def _with_sweep(**sweep: Any) -> Any:
+    return read_config(TIERS["config"] | {"sweeps": {"s": sweep}})
+
+
+def test_a_sweep_has_a_point_for_each_combination() -> None:
+    config = _with_sweep(models=["realnvp"], noise=[0.1, 0.2], width=[8, 16])
+    names = [f"realnvp@noise={n},width={w}" for n in (0.1, 0.2) for w in (8, 16)]
+    assert list(config.models)[8:] == names
+    assert [config.setting(name, "noise") for name in names] == [0.1, 0.1, 0.2, 0.2]
+    assert config.title(names[0]) == "Real NVP, noise 0.1, width 8"
+    assert config.of_family("flow") == ["realnvp", "otflow", *names]
+
+
+def test_a_sweep_can_zip_its_lists() -> None:
+    config = _with_sweep(models=["vae"], combine="zip", width=[8, 16], steps=[1, 2])
+    assert list(config.models)[8:] == ["vae@width=8,steps=1", "vae@width=16,steps=2"]
+
+
+def test_a_point_starts_from_the_point_with_the_same_values() -> None:
+    config = _with_sweep(models=["vae", "wgan_vae"], latent_dim=[1, 8])
+    assert config.models["wgan_vae@latent_dim=8"].start == "vae@latent_dim=8"
+    assert config.models["wgan_vae"].start == "vae"
+    alone = _with_sweep(models=["wgan_vae"], batch_size=[16])
+    assert alone.models["wgan_vae@batch_size=16"].start == "vae"
+
+
+def test_a_model_has_the_settings_of_the_one_that_it_is_like() -> None:
+    config = copy.deepcopy(TIERS["config"])
+    config["models"]["other"] = {"like": "wgan_vae", "clip": 0.02}
+    read = read_config(config)
+    other, like = read.models["other"], read.models["wgan_vae"]
+    assert other.model_dump(exclude={"clip"}) == like.model_dump(exclude={"clip"})
+    assert read.setting("other", "clip") == 0.02
+    assert read.title("other") == "other"
+
+
+def test_settings_have_the_papers_values_where_they_are_left_out() -> None:
+    """Whatever a kind takes by default stands in paper.yaml as well."""
+    paper = read_config(TIERS["paper"])
+    how_often = {"evaluate_every", "checkpoint_every", "held_out_size", "start", "title"}
+    for name, of_model in paper.models.items():
+        for key, field in type(of_model).model_fields.items():
+            if key not in how_often and not field.is_required():
+                assert getattr(of_model, key) == field.default, f"{name}.{key}"

@@ -24,7 +24,8 @@ from dgmpipe.plan.trainings import (
 from snakemake.exceptions import WorkflowError
 
 # The code beside this file, unless the workflow was fetched without it.
-BESIDE = Path(workflow.source_path("common.smk")).parents[2] / "src/dgmpipe"
+HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
+BESIDE = HERE.parents[1] / "src/dgmpipe"
 if BESIDE.is_dir() and not BESIDE.samefile(Path(dgmpipe.__file__).parent):
     raise WorkflowError(
         f"this workflow's code is {BESIDE}, but {sys.executable} imports that of"
@@ -42,7 +43,7 @@ except UserError as error:
 
 RESULTS = f"results/{CONFIG.tier}"
 IMAGES = f"results/data/{image_folder(CONFIG)}"
-REPORT = Path(workflow.source_path("../report/workflow.rst")).parent
+REPORT = HERE.parent / "report"
 
 # The seed that figures are drawn from; tables have all of them.
 SHOWN_SEED = CONFIG.seeds[0]
@@ -141,20 +142,20 @@ def training_data(wildcards):
     if CONFIG.kind(wildcards.model).data != "points":
         return rules.fetch_images.output
     data = CONFIG.setting(wildcards.model, "data")
-    return [] if data == "moons" else data
+    return [] if data == "moons" else [data]
 
 
 def training_start(wildcards):
     """The trained model of the same seed whose generator a model starts from, if it does."""
     start = CONFIG.models[wildcards.model].start
-    return trained("model.safetensors", start, wildcards.seed) if start else []
+    return [trained("model.safetensors", start, wildcards.seed)] if start else []
 
 
 def subject_model(wildcards):
     """The trained model that is evaluated, unless it is real images in its place."""
     if wildcards.model == REAL:
         return []
-    return trained("model.safetensors", wildcards.model, wildcards.seed)
+    return [trained("model.safetensors", wildcards.model, wildcards.seed)]
 
 
 def judge_of(evaluation):

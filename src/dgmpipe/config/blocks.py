@@ -198,7 +198,7 @@ class Cluster(Block):
         "memory of a training in MB; a retry asks for as much again, as it does for the minutes"
     )
     training_minutes: Minutes = documented(
-        "by model or kind, such as `vae`; `default` is for those that are not named"
+        "by kind, or by model where it differs; `default` is for those that are not named"
     )
     evaluation_mb: Annotated[Whole, Field(ge=1000)] = documented("memory of an evaluation in MB")
     evaluation_minutes: Minutes = documented("by evaluation, such as `evidence`, and `default`")

@@ -167,7 +167,7 @@ def _model_blocks(models: Any) -> dict[str, dict[str, Any]]:
     """Return the block of each model, with what it has of the one that it is `like`."""
     given = _entries(models, "models")
     if not given:
-        raise UserError("models must have at least one of them, not 0")
+        raise UserError("models must have at least 1 of them, not 0")
     for name, block in given.items():
         if not isinstance(block, Mapping):
             raise UserError(f"models.{name} must be a block of keys, not {block!r}")
@@ -179,7 +179,7 @@ def _model_blocks(models: Any) -> dict[str, dict[str, Any]]:
         other = block.pop("like", None)
         if other is None:
             return block
-        if other not in given:
+        if not isinstance(other, str) or other not in given:
             raise UserError(f"models.{name} is like {other}, which models does not have")
         if other in (*above, name):
             raise UserError(f"models.{name} is like {other}, which is like itself")
@@ -197,7 +197,7 @@ def _settings(name: str, block: Mapping[str, Any], at: str) -> ModelSettings:
         start = ", and `start: vae`" if name.endswith("_vae") else ""
         advice = f"write `kind: {known[0]}`{start} in it" if known else _one_of(list(KINDS))
         raise UserError(f"{at} has no kind: {advice}")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         close = difflib.get_close_matches(str(kind), KINDS, n=1)
         hint = f" (did you mean '{close[0]}'?)" if close else ""
         raise UserError(f"{at}.kind must be {_one_of(list(KINDS))}, not {kind!r}{hint}")
@@ -252,7 +252,7 @@ def _keys_at(kind: type[BaseModel], path: list[str | int]) -> list[str]:
 def _contradictions(config: Config) -> Iterator[str]:
     """Say what does not go together in blocks that are valid one by one."""
     for name in config.cluster.training_minutes:
-        known = ["default", *config.models, *KINDS]
+        known = ["default", *dict.fromkeys([*KINDS, *config.models])]
         if name not in known:
             yield _unknown_key(name, "cluster.training_minutes", known)
     for name, settings in config.models.items():
@@ -314,8 +314,10 @@ class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc] # yaml has no hints
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
-            if key_node.tag != "tag:yaml.org,2002:merge" and key in seen:
+            if key in seen:
                 raise UserError(f"the key '{key}' stands twice{_place(key_node)}; leave one out")
             seen.add(key)
         return super().construct_mapping(node, deep)

@@ -67,7 +67,7 @@ def expand(name: str, sweep: Any, models: Mapping[str, Mapping[str, Any]]) -> li
     if combine not in ("product", "zip"):
         raise UserError(f"{at}.combine must be product or zip, not {combine!r}")
     for base in bases:
-        if base not in models:
+        if not isinstance(base, str) or base not in models:
             raise UserError(f"{at}.models names {base}, which models does not have")
     if not lists:
         raise UserError(f"{at} has no key with a list of values, such as batch_size: [32, 64]")

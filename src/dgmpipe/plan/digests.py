@@ -117,25 +117,13 @@ class _Stripped(ast.NodeTransformer):
         for argument in ast.walk(node.args):
             if isinstance(argument, ast.arg):
                 argument.annotation = None
-        return self._with_a_body(node)
+        return self.generic_visit(node)
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        return self._with_a_body(node)
-
-    def visit_Module(self, node: ast.Module) -> ast.AST:
-        return self._with_a_body(node)
-
-    def _with_a_body(self, node: Any) -> ast.AST:
-        self.generic_visit(node)
-        node.body = node.body or [ast.Pass()]
+    def generic_visit(self, node: Any) -> Any:
+        super().generic_visit(node)
+        if getattr(node, "body", None) == []:
+            node.body = [ast.Pass()]
         return node
-
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        self.generic_visit(node)
-        node.body = node.body or [ast.Pass()]
-        return node
-
-    visit_With = visit_For = visit_While = visit_If  # type: ignore[assignment]
 
     def visit_Import(self, node: ast.Import) -> ast.AST | None:
         return None if _is_own(node.names[0].name) else node

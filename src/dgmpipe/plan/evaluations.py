@@ -91,6 +91,7 @@ EVALUATIONS = (
         "dgmpipe.evaluation.evidence:evaluate_evidence",
         {"table": "evidence.csv"},
         "evidence",
+        without=frozenset({"num_samples"}),
     ),
     Evaluation(
         "latent",

@@ -1,0 +1,316 @@
+"""What the workflow makes of a config: evaluations, exhibits, keys, digests of code."""
+
+import copy
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dgmpipe.config import Config, read_config
+from dgmpipe.errors import UserError
+from dgmpipe.plan import digests
+from dgmpipe.plan.digests import source_digest
+from dgmpipe.plan.evaluations import EVALUATIONS, subjects
+from dgmpipe.plan.exhibits import exhibits, figure_of_model
+from dgmpipe.plan.trainings import (
+    core_hours,
+    data_digest,
+    image_folder,
+    levels,
+    training_key,
+)
+
+ROOT = Path(__file__).parent.parent
+LAPTOP = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+
+
+def _config(**changes: Any) -> Config:
+    return read_config(copy.deepcopy(LAPTOP) | changes)
+
+
+def _models(**models: Any) -> Config:
+    return _config(models=copy.deepcopy(LAPTOP["models"]) | models)
+
+
+def _evaluated(config: Config, name: str) -> list[str]:
+    (evaluation,) = (entry for entry in EVALUATIONS if entry.name == name)
+    return subjects(config, evaluation)
+
+
+def _names(config: Config) -> list[str]:
+    return [exhibit.name for exhibit in exhibits(config)]
+
+
+def test_evaluations_belong_to_families_and_to_what_a_model_can_do() -> None:
+    config = _models(vae8={"like": "vae", "latent_dim": 8}, other={"like": "wgan_vae"})
+    assert _evaluated(config, "evidence") == ["vae", "vae8"]
+    assert _evaluated(config, "posterior") == ["vae"]
+    assert _evaluated(config, "latent") == ["vae"]
+    generators = ["vae", "dcgan_random", "dcgan_vae", "wgan_random", "wgan_vae", "vae8", "other"]
+    assert _evaluated(config, "energy_test") == [*generators, "real"]
+    assert _evaluated(config, "generate_images") == generators
+    assert _evaluated(config, "evaluate_flow") == ["realnvp", "otflow"]
+    without_judge = _models(classifier=None)
+    assert _evaluated(without_judge, "sample_quality") == []
+    assert "class_histograms" not in _names(without_judge)
+
+
+def test_the_paper_has_eleven_figures() -> None:
+    figures = [exhibit.name for exhibit in exhibits(_config()) if exhibit.is_figure]
+    assert [int(name.split("_")[1]) for name in figures] == list(range(1, 12))
+
+
+@pytest.mark.parametrize("model", [name for name in LAPTOP["models"] if name != "vae"])
+def test_any_model_can_be_left_out(model: str) -> None:
+    names = _names(_models(**{model: None}))
+    assert len(set(names)) == len(names)
+    gone = {"realnvp": {"figure_01_idea", "figure_05_realnvp"}, "otflow": {"figure_06_otflow"}}
+    assert not gone.get(model, set()) & set(names)
+
+
+def test_another_model_has_a_figure_of_its_own_and_a_point_of_a_sweep_on_demand() -> None:
+    config = _config(
+        models=copy.deepcopy(LAPTOP["models"]) | {"deep": {"like": "realnvp", "num_layers": 12}},
+        sweeps={"s": {"models": ["vae"], "width": [8]}},
+    )
+    names = _names(config)
+    assert "flow_deep" in names
+    assert not any("@" in name for name in names)
+    shown = figure_of_model(config, "latent", "vae@width=8", 0)
+    assert shown.files == {"arrays": ["evaluation/vae@width=8/seed_0/latent.npz"]}
+
+
+def test_tables_have_all_models_and_seeds_and_a_summary_of_several() -> None:
+    config = _config(seeds=[0, 3], sweeps={"s": {"models": ["vae"], "width": [8]}})
+    tables = {exhibit.name: exhibit for exhibit in exhibits(config)}
+    assert tables["generators"].params == {
+        "models": _evaluated(config, "energy_test"),
+        "seeds": [0, 3],
+    }
+    assert len(tables["vae_evidence"].files["tables"]) == 4
+    assert {"flows_summary", "vae_evidence_summary", "generators_summary"} <= set(tables)
+
+
+def test_a_study_needs_its_points_and_nothing_else() -> None:
+    config = _config(
+        sweeps={"s": {"models": ["realnvp"], "noise": [0.1, 0.2]}},
+        studies={"s": {"question": "?", "sweep": "s", "x": "noise", "measures": ["flow.kl"]}},
+    )
+    table = next(exhibit for exhibit in exhibits(config) if exhibit.name == "study_s")
+    assert table.files == {
+        "flow": [f"evaluation/realnvp@noise={n}/seed_0/flow.json" for n in (0.1, 0.2)]
+    }
+
+
+@pytest.mark.parametrize(
+    ("measure", "reason"), [("flo.kl", "names flo;"), ("energy.x", "no point")]
+)
+def test_a_study_that_measures_what_there_is_not(measure: str, reason: str) -> None:
+    config = _config(
+        sweeps={"s": {"models": ["realnvp"], "noise": [0.1]}},
+        studies={"s": {"question": "?", "sweep": "s", "x": "noise", "measures": [measure]}},
+    )
+    with pytest.raises(UserError, match=reason):
+        exhibits(config)
+
+
+def test_models_are_trained_after_those_that_they_start_from() -> None:
+    config = _models(third={"like": "wgan_vae", "start": "dcgan_vae"})
+    first, second, third = levels(config)
+    assert "vae" in first
+    assert second == ["dcgan_vae", "wgan_vae"]
+    assert third == ["third"]
+
+
+CODE = {name: "0" for name in LAPTOP["models"]}
+
+
+def _key(config: Config, model: str, **code: str) -> str:
+    return training_key(config, model, 0, CODE | code)
+
+
+@pytest.mark.parametrize(
+    ("changed", "retrained"),
+    [
+        ({"vae": {"steps": 5}}, {"vae", "dcgan_vae", "wgan_vae"}),
+        ({"wgan_vae": {"steps": 5}}, {"wgan_vae"}),
+        ({"realnvp": {"noise": 0.1}}, {"realnvp"}),
+        ({"vae": {"title": "mine"}}, set()),
+        ({"vae": {"checkpoint_every": 7}}, set()),
+    ],
+)
+def test_a_changed_setting_retrains_what_depends_on_it(
+    changed: dict[str, Any], retrained: set[str]
+) -> None:
+    models = {name: LAPTOP["models"][name] | block for name, block in changed.items()}
+    before, after = _config(), _models(**models)
+    found = {name for name in CODE if _key(before, name) != _key(after, name)}
+    assert found == retrained
+
+
+def test_changed_code_or_images_retrain_what_depends_on_them() -> None:
+    config = _config()
+    found = {name for name in CODE if _key(config, name) != _key(config, name, vae="1")}
+    assert found == {"vae", "dcgan_vae", "wgan_vae"}
+    data = copy.deepcopy(LAPTOP["data"])
+    data["images"]["md5"]["t10k-labels-idx1-ubyte"] = "0" * 32
+    other = _config(data=data)
+    found = {name for name in CODE if _key(config, name) != _key(other, name)}
+    assert found == CODE.keys() - {"realnvp", "otflow"}
+
+
+def test_a_file_of_points_is_known_by_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("1,2\n3,4\n")
+    config = _models(mine={"like": "realnvp", "data": str(path)})
+    before = data_digest(config, "mine")
+    path.write_text("1,2\n3,5\n")
+    assert data_digest(config, "mine") != before
+    path.unlink()
+    with pytest.raises(UserError, match=r"models.mine.data is .* neither `moons` nor a file"):
+        data_digest(config, "mine")
+
+
+def test_different_images_never_share_a_folder() -> None:
+    assert image_folder(_config()) == "mnist"
+    data = copy.deepcopy(LAPTOP["data"])
+    data["images"]["md5"]["t10k-labels-idx1-ubyte"] = "0" * 32
+    assert image_folder(_config(data=data)).startswith("mnist-")
+
+
+def test_the_hours_of_a_plan_follow_from_earlier_trainings(tmp_path: Path) -> None:
+    config = _config()
+    vae = ("vae", 0)
+    assert core_hours(config, [vae], tmp_path) == pytest.approx(2000 * 30 / 3.6e6)
+    folder = tmp_path / "laptop/models/vae/seed_0"
+    folder.mkdir(parents=True)
+    (folder / "time.json").write_text(json.dumps({"processor_seconds": 100}))
+    summary = {"kind": "vae", "hyperparameters": {"steps": 1000}}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    assert core_hours(config, [vae, vae], tmp_path) == pytest.approx(2 * 2000 * 100 / 3.6e6)
+
+
+def test_a_thousand_points_are_planned_in_seconds() -> None:
+    began = time.process_time()
+    config = _config(
+        seeds=list(range(10)),
+        sweeps={"s": {"models": ["wgan_vae"], "batch_size": list(range(2, 102))}},
+    )
+    assert len(config.models) == 108
+    exhibits(config)
+    for model in config.models:
+        _key(config, model, **dict.fromkeys(config.models, "0"))
+    assert time.process_time() - began < 5
+
+
+# -- digests of what code means --------------------------------------------------------------------
+
+SOURCE = '''"""A module."""
+
+import math
+
+from dgmpipe.errors import UserError
+
+__all__ = ["loss"]
+
+
+def loss(x: float) -> float:
+    """Return a loss."""
+    # why
+    if x < 0:
+        print("negative")
+        raise ValueError(f"x is {x}")
+    return math.log(1 + x)
+
+
+class Task:
+    """A task."""
+
+    def evaluate(self, x: float) -> float:
+        return loss(x)
+'''
+
+MEANINGLESS: dict[str, tuple[str, str]] = {
+    "a module's docstring": ("A module.", "Another text."),
+    "a function's docstring": ("Return a loss.", "Give back a loss."),
+    "a class's docstring": ("A task.", "The task."),
+    "a comment": ("# why", "# because of this"),
+    "a message": ("x is {x}", "x must be positive, not {x}"),
+    "what is printed": ('print("negative")', 'print("oh")'),
+    "a type hint": ("x: float) -> float", "x: int) -> float"),
+    "what is exported": ('["loss"]', '["loss", "Task"]'),
+    "where a thing of the package is": ("dgmpipe.errors", "dgmpipe.elsewhere"),
+    "blank lines": ("\n\n\n", "\n\n\n\n\n"),
+}
+MEANING: dict[str, tuple[str, str]] = {
+    "a formula": ("math.log(1 + x)", "math.log(2 + x)"),
+    "a condition": ("x < 0", "x <= 0"),
+    "what is raised": ("raise ValueError", "raise TypeError"),
+    "a default": ("def loss(x: float)", "def loss(x: float = 1)"),
+    "a foreign import": ("import math", "import cmath as math"),
+}
+
+
+def _change(tmp_path: Path, old: str, new: str) -> Callable[[bool], bool]:
+    before, after = tmp_path / "before.py", tmp_path / "after.py"
+    before.write_text(SOURCE)
+    assert old in SOURCE
+    after.write_text(SOURCE.replace(old, new))
+    return lambda training: (
+        source_digest(before, training=training) != source_digest(after, training=training)
+    )
+
+
+@pytest.mark.parametrize(("old", "new"), MEANINGLESS.values(), ids=MEANINGLESS)
+def test_what_has_no_meaning_reruns_nothing(old: str, new: str, tmp_path: Path) -> None:
+    changed = _change(tmp_path, old, new)
+    assert not changed(False)
+    assert not changed(True)
+
+
+@pytest.mark.parametrize(("old", "new"), MEANING.values(), ids=MEANING)
+def test_what_has_a_meaning_reruns(old: str, new: str, tmp_path: Path) -> None:
+    changed = _change(tmp_path, old, new)
+    assert changed(False)
+    assert changed(True)
+
+
+def test_how_a_training_is_evaluated_does_not_retrain_it(tmp_path: Path) -> None:
+    changed = _change(tmp_path, "        return loss(x)", "        return 2 * loss(x)")
+    assert changed(False)
+    assert not changed(True)
+
+
+def _sources(*roots: str, training: bool = False) -> set[str]:
+    found = digests.source_files(*roots, training=training)
+    return {str(path.relative_to(ROOT / "src/dgmpipe")) for path in found}
+
+
+def test_a_training_depends_on_its_own_model_and_on_no_measure() -> None:
+    run = "dgmpipe.training.run"
+    gan = _sources(run, "dgmpipe.models.gan", training=True)
+    assert {"models/gan.py", "models/generator.py", "training/loop.py", "streams.py"} <= gan
+    assert not any(name.startswith(("evaluation/", "figures/", "plan/", "config/")) for name in gan)
+    assert not {"models/vae.py", "models/otflow.py", "tracking.py", "locks.py"} & gan
+    assert "evaluation/energy.py" in _sources("dgmpipe.models.gan")
+
+
+def test_a_figure_depends_on_its_style_sheet() -> None:
+    assert "figures/dgmpipe.mplstyle" in _sources("dgmpipe.figures.figure_07")
+
+
+def test_a_digest_does_not_depend_on_where_the_file_is(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for path in (tmp_path / "one.py", tmp_path / "a/two.py"):
+        path.write_text(SOURCE)
+    assert source_digest(tmp_path / "one.py") == source_digest(tmp_path / "a/two.py")
+
+
+def test_every_source_of_the_package_can_be_stripped_and_still_be_compiled() -> None:
+    for path in sorted((ROOT / "src/dgmpipe").rglob("*.py")):
+        for training in (False, True):
+            compile(digests._meaning(path, training), str(path), "exec")
