@@ -128,9 +128,10 @@ class DCGAN(nn.Module):
         generator_learning_rate: float,
         beta_1: float,
         beta_2: float,
+        fresh_latent_points: bool,
     ) -> None:
         super().__init__()
-        self.latent_dim = latent_dim
+        self.latent_dim, self.fresh_latent_points = latent_dim, fresh_latent_points
         self.generator = generator(latent_dim, width)
         self.discriminator = discriminator(width)
         self.adam_d, self.adam_g = (
@@ -143,8 +144,7 @@ class DCGAN(nn.Module):
 
     def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
         x = next(batches)
-        z = torch.randn(len(x), self.latent_dim, generator=noise).to(x)
-        generated = torch.sigmoid(self.generator(z))
+        generated = generate(self, x, noise)
         of_true = torch.sigmoid(self.discriminator(2 * x - 1))
         of_generated = torch.sigmoid(self.discriminator(2 * generated.detach() - 1))
         discriminator_loss = -(of_true.log().mean() + (1 - of_generated).log().mean())
@@ -152,6 +152,8 @@ class DCGAN(nn.Module):
         discriminator_loss.backward()
         self.adam_d.step()
 
+        if self.fresh_latent_points:
+            generated = generate(self, x, noise)
         of_generated = torch.sigmoid(self.discriminator(2 * generated - 1))
         generator_loss = (1 - of_generated).log().mean()
         self.adam_g.zero_grad()
@@ -164,7 +166,7 @@ class DCGAN(nn.Module):
 
 
 class WGAN(nn.Module):
-    """Eq. (35) with RMSprop, clipped after the critic's step but for its batch norms."""
+    """Eq. (35) with RMSprop."""
 
     def __init__(
         self,
@@ -174,9 +176,12 @@ class WGAN(nn.Module):
         generator_learning_rate: float,
         critic_steps: int,
         clip: float,
+        clip_batch_norm: bool,
+        clip_before_update: bool,
     ) -> None:
         super().__init__()
         self.latent_dim, self.critic_steps, self.clip = latent_dim, critic_steps, clip
+        self.clip_batch_norm, self.clip_before_update = clip_batch_norm, clip_before_update
         self.generator = generator(latent_dim, width)
         self.critic = discriminator(width)
         self.rms_c = torch.optim.RMSprop(self.critic.parameters(), lr=discriminator_learning_rate)
@@ -185,25 +190,33 @@ class WGAN(nn.Module):
     def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
         for _ in range(self.critic_steps):
             x = next(batches)
-            generated = self.generate(x, noise).detach()
+            if self.clip_before_update:
+                self.clip_critic()
+            generated = generate(self, x, noise).detach()
             distance = self.critic(2 * generated - 1).mean() - self.critic(2 * x - 1).mean()
             self.rms_c.zero_grad()
             (-distance).backward()
             self.rms_c.step()
-            for layer in self.critic:
-                if not isinstance(layer, nn.BatchNorm2d):
-                    for parameter in layer.parameters():
-                        parameter.data.clamp_(-self.clip, self.clip)
+            if not self.clip_before_update:
+                self.clip_critic()
 
-        loss = self.critic(2 * self.generate(x, noise) - 1).mean()
+        loss = self.critic(2 * generate(self, x, noise) - 1).mean()
         self.rms_g.zero_grad()
         loss.backward()
         self.rms_g.step()
         return {"critic_distance": distance.detach(), "generator_loss": loss.detach()}
 
-    def generate(self, x: Tensor, noise: torch.Generator) -> Tensor:
-        z = torch.randn(len(x), self.latent_dim, generator=noise).to(x)
-        return torch.sigmoid(self.generator(z))
+    def clip_critic(self) -> None:
+        for layer in self.critic:
+            if self.clip_batch_norm or not isinstance(layer, nn.BatchNorm2d):
+                for parameter in layer.parameters():
+                    parameter.data.clamp_(-self.clip, self.clip)
+
+
+def generate(gan: DCGAN | WGAN, x: Tensor, noise: torch.Generator) -> Tensor:
+    """As many images of new latent points as there are in x."""
+    z = torch.randn(len(x), gan.latent_dim, generator=noise).to(x)
+    return torch.sigmoid(gan.generator(z))
 
 
 class Classifier(nn.Module):

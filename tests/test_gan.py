@@ -24,12 +24,15 @@ CONFIGS: dict[type[GANTask], dict[str, Any]] = {
         "generator_learning_rate": 3e-4,
         "beta_1": 0.5,
         "beta_2": 0.999,
+        "fresh_latent_points": True,
     },
     WGANTask: {
         "discriminator_learning_rate": 5e-4,
         "generator_learning_rate": 4e-4,
         "critic_steps": 5,
         "clip": 0.01,
+        "clip_batch_norm": True,
+        "clip_before_update": True,
     },
 }
 SIZE = {"latent_dim": 2, "width": 4}
@@ -79,13 +82,53 @@ def test_a_width_of_nothing_is_refused() -> None:
         Discriminator(0)
 
 
-def test_the_critic_is_clipped_but_for_its_batch_norms(images: Tensor) -> None:
-    task = WGANTask(_gan(), CONFIGS[WGANTask])
-    for _ in range(3):
-        task.step(_batches(images), _noise())
-    for layer in task.model.discriminator.layers:
-        largest = max((p.abs().max().item() for p in layer.parameters()), default=0)
-        assert (largest > 0.5) if isinstance(layer, nn.BatchNorm2d) else (largest <= 0.01)
+def _largest(layers: nn.Sequential, *, of_batch_norms: bool) -> float:
+    """The largest absolute value among the parameters of a critic's batch norms, or the others."""
+    chosen = [layer for layer in layers if isinstance(layer, nn.BatchNorm2d) == of_batch_norms]
+    return max(p.abs().max().item() for layer in chosen for p in layer.parameters())
+
+
+@pytest.mark.parametrize("before_update", [True, False])
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_the_critic_is_clipped_as_the_config_says(
+    batch_norm: bool, before_update: bool, images: Tensor
+) -> None:
+    choices = {"clip_batch_norm": batch_norm, "clip_before_update": before_update}
+    task = WGANTask(_gan(), CONFIGS[WGANTask] | choices)
+    # RMSprop, whose α is 0.99, moves a parameter by at most 10 times its learning rate.
+    clip, update = 0.01, 10 * CONFIGS[WGANTask]["discriminator_learning_rate"]
+    seen: list[dict[bool, float]] = []  # what the critic has each time that it is evaluated
+    task.model.discriminator.register_forward_pre_hook(
+        lambda critic, _: seen.append(
+            {kind: _largest(critic.layers, of_batch_norms=kind) for kind in (False, True)}
+        )
+    )
+    batches, noise = _batches(images), _noise()
+    task.step(batches, noise)
+    task.step(batches, noise)
+    of_a_step = 2 * task.critic_steps + 1  # generated and true images, then the generator's step
+    assert len(seen) == 2 * of_a_step
+    for *in_critic_steps, in_generator_step in (seen[:of_a_step], seen[of_a_step:]):
+        just_clipped = in_critic_steps if before_update else [in_generator_step]
+        for values in just_clipped:
+            assert values[False] <= clip
+            assert (values[True] <= clip) if batch_norm else (values[True] > 0.5)
+        assert in_generator_step[False] <= clip + update
+        assert (in_generator_step[False] > clip) == before_update
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_the_generators_latent_points_are_new_if_the_config_says_so(
+    fresh: bool, images: Tensor
+) -> None:
+    task = DCGANTask(_gan(), CONFIGS[DCGANTask] | {"fresh_latent_points": fresh})
+    seen: list[Tensor] = []
+    task.model.generator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    noise, same = _noise(), _noise()
+    task.step(_batches(images), noise)
+    drawn = [torch.randn(8, 2, generator=same).double() for _ in range(1 + fresh)]
+    assert torch.equal(torch.stack(seen), torch.stack(drawn))
+    assert torch.equal(noise.get_state(), same.get_state())
 
 
 def test_a_discriminator_that_is_sure_gives_finite_losses(images: Tensor) -> None:

@@ -12,6 +12,7 @@ from dgmpipe.config.values import (
     Positive,
     Seed,
     SquareNumber,
+    Switch,
     Whole,
     documented,
     matching,
@@ -221,7 +222,7 @@ class Study(Block):
         "each a panel of the figure: an evaluation (`flow`, `evidence`, `energy`, `quality`), a dot"
         " and a number that it gives, such as `flow.kl`"
     )
-    log_x: bool = documented("whether the axis is logarithmic", False)
+    log_x: Switch = documented("whether the axis is logarithmic", False)
     log_y: Annotated[list[str], Field()] = documented("measures with a logarithmic axis", [])
     note: str = documented("what is to be known of the answer", "")
 

@@ -15,6 +15,7 @@ from dgmpipe.config.values import (
     Count,
     Fraction,
     Positive,
+    Switch,
     Weight,
     Whole,
     documented,
@@ -62,7 +63,7 @@ class FlowSettings(ModelSettings):
     noise: Annotated[Positive, Field(ge=0.005, le=1)] = documented(
         "standard deviation of the normal noise around the two half circles of the moons", 0.05
     )
-    standardised: bool = documented(
+    standardised: Switch = documented(
         "whether the flow ends in an affine layer that gives it the data's mean and scale", False
     )
 
@@ -120,13 +121,26 @@ class DCGANSettings(GANSettings):
 
     beta_1: Fraction = documented("of Adam, for both networks", 0.5)
     beta_2: Fraction = documented("of Adam, for both networks", 0.999)
+    fresh_latent_points: Switch = documented(
+        "whether the generator is updated at new latent points, as published, or at those that the"
+        " discriminator has just been trained on",
+        True,
+    )
 
 
 class WGANSettings(GANSettings):
     """The Wasserstein GAN of Section 5.2, whose critic is clipped; trained with RMSprop."""
 
     critic_steps: Count = documented("steps of the critic to each step of the generator", 5)
-    clip: Positive = documented("the critic's weights are clipped to ±`clip`", 0.01)
+    clip: Positive = documented("the critic's parameters are clipped to ±`clip`", 0.01)
+    clip_batch_norm: Switch = documented(
+        "whether those of its batch norms are clipped as well, as published", True
+    )
+    clip_before_update: Switch = documented(
+        "whether they are clipped before each update, as published, so that they may exceed `clip`"
+        " by an update, or after it",
+        True,
+    )
 
 
 class ClassifierSettings(ModelSettings):

@@ -14,6 +14,7 @@ __all__ = [
     "Positive",
     "Seed",
     "SquareNumber",
+    "Switch",
     "Weight",
     "documented",
     "matching",
@@ -44,6 +45,14 @@ def _whole(value: Any) -> Any:
 
 Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False), BeforeValidator(_number)]
+
+
+def _switch(value: Any) -> Any:
+    """Return what the text "true" or "false" stands for."""
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+Switch = Annotated[bool, Field(strict=True), BeforeValidator(_switch)]
 
 Count = Annotated[Whole, Field(ge=1)]
 Seed = Annotated[Whole, Field(ge=0)]

@@ -105,13 +105,16 @@ class GANTask(Task):
 
 
 class DCGANTask(GANTask):
-    """Training by eqs. (31) and (32): Adam for both networks, alternating, the same z in both.
+    """Training by eqs. (31) and (32): Adam for both networks, alternating.
 
-    The generator's objective is the saturating one of eq. (32), log(1 − d(g(z))).
+    The generator's objective is the saturating one of eq. (32), log(1 − d(g(z))). It is taken at
+    new latent points where `fresh_latent_points` is set, else at those that the discriminator has
+    just been trained on.
     """
 
     def __init__(self, model: GAN, config: Mapping[str, Any]) -> None:
         self.model = model.to(memory_format=torch.channels_last)
+        self.fresh_latent_points = config["fresh_latent_points"]
         self.optimizers = {
             name: torch.optim.Adam(
                 network.parameters(),
@@ -133,6 +136,8 @@ class DCGANTask(GANTask):
         discriminator_loss = -(log_true + log_false)
         _update(self.optimizers["discriminator"], discriminator_loss)
 
+        if self.fresh_latent_points:
+            generated = generator(self.latent_points(true, noise))
         with _frozen(discriminator):
             generator_loss = F.logsigmoid(-discriminator(generated)).mean()
         _update(self.optimizers["generator"], generator_loss)
@@ -145,18 +150,20 @@ class DCGANTask(GANTask):
 class WGANTask(GANTask):
     """Training by eq. (35), arXiv:1701.07875: several critic steps to each of the generator.
 
-    RMSprop for both networks. After each of its steps the critic's weights are clipped, those of
-    its batch norms excepted: these start at 1, and clipped they would all but switch it off.
+    RMSprop for both networks. At each of its steps the critic's parameters are clipped to
+    ±`clip`, those of its batch norms only where `clip_batch_norm` is set; before the update where
+    `clip_before_update` is set, so that they may exceed `clip` by an update, else after it.
     """
 
     def __init__(self, model: GAN, config: Mapping[str, Any]) -> None:
         self.model = model.to(memory_format=torch.channels_last)
         self.critic_steps = config["critic_steps"]
         self.clip = config["clip"]
+        self.clip_before_update = config["clip_before_update"]
         self.clipped = [
             parameter
             for layer in model.discriminator.layers
-            if not isinstance(layer, nn.BatchNorm2d)
+            if config["clip_batch_norm"] or not isinstance(layer, nn.BatchNorm2d)
             for parameter in layer.parameters()
         ]
         self.optimizers = {
@@ -170,18 +177,24 @@ class WGANTask(GANTask):
         generator, critic = self.model.generator, self.model.discriminator
         for _ in range(self.critic_steps):
             true = next(batches)
+            if self.clip_before_update:
+                self._clip()
             with torch.no_grad():
                 generated = generator(self.latent_points(true, noise))
             distance = critic(generated).mean() - critic(true).mean()
             _update(self.optimizers["discriminator"], -distance)
-            with torch.no_grad():
-                for parameter in self.clipped:
-                    parameter.clamp_(-self.clip, self.clip)
+            if not self.clip_before_update:
+                self._clip()
 
         with _frozen(critic):
             generator_loss = critic(generator(self.latent_points(true, noise))).mean()
         _update(self.optimizers["generator"], generator_loss)
         return {"critic_distance": distance.detach(), "generator_loss": generator_loss.detach()}
+
+    @torch.no_grad()
+    def _clip(self) -> None:
+        for parameter in self.clipped:
+            parameter.clamp_(-self.clip, self.clip)
 
 
 def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
