@@ -1,5 +1,9 @@
 """Posteriors and evidence of the VAE by quadrature on its two-dimensional latent space.
 
+p(x|z) is the likelihood that the VAE was trained with. The Bernoulli's, eq. (4), is a
+pseudo-likelihood of grey values (see `VAE`), and so are then log p(x), its bound, and what a
+posterior is made of; their difference is still the divergence of two densities of z.
+
 Every integral is a sum over an equidistant grid of spacing h, which for smooth integrands that
 vanish at the border converges faster than any power of h. The grid is the union of four grids
 of spacing 2h, shifted against each other; the largest distance of their four estimates from the
@@ -14,12 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.distributions import Normal
-from torch.nn import functional as F
 
 from dgmpipe.data.batches import to_float
 from dgmpipe.errors import UserError
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
-from dgmpipe.models.vae import VAE, kl_to_standard_normal
+from dgmpipe.models.vae import LIKELIHOODS, VAE, kl_to_standard_normal
 
 __all__ = [
     "Estimate",
@@ -266,12 +269,12 @@ def _posterior_grids(
 def _log_joint(vae: VAE, z: Tensor, pixels: Tensor) -> Tensor:
     """Return log p(x, z), shape (M, N), of all pairs of `z` (M, 2) and images `pixels` (784, N).
 
-    log p(x|z) of eq. (4) is x·l − Σ softplus(l) for the logits l at z, so one matrix product
-    serves all pairs.
+    log p(x|z) is x·l − Σ A(l) for the logits l at z, so one matrix product serves all pairs.
     """
     logits = vae.generator.logits(z).flatten(1)
     log_prior = -0.5 * z.square().sum(1) - math.log(2 * math.pi)
-    return logits @ pixels + (log_prior - F.softplus(logits).sum(1))[:, None]
+    log_partition = LIKELIHOODS[vae.likelihood](logits).sum(1)
+    return logits @ pixels + (log_prior - log_partition)[:, None]
 
 
 def _combine(coarse: Tensor, log_cell: float) -> tuple[Tensor, Tensor]:
