@@ -13,7 +13,10 @@ with job(snakemake.log[0], snakemake.threads):
     for seed, file in zip(snakemake.params.seeds, snakemake.input, strict=True):
         numbers = json.loads(Path(file).read_text())
         for steps in RK4_STEPS:
-            error = numbers[f"inverse_error_rk4_{steps}"]
-            rows.append({"seed": seed, "rk4_steps": steps, "inverse_error": error})
+            errors = {
+                "inverse_error": numbers[f"inverse_error_rk4_{steps}"],
+                "inverse_error_double": numbers[f"inverse_error_rk4_{steps}_double"],
+            }
+            rows.append({"seed": seed, "rk4_steps": steps} | errors)
     with replacing(snakemake.output[0]) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
