@@ -687,10 +687,9 @@ def _statement(statement: Statement, tiers: list[Tier]) -> str:
     rows = [(where, paper, holds_if, because, ours)]
     rows += [("", "*before:*", held_if, f"replaced: {why}", old) for held_if, why, old in earlier]
     page = ""
-    for *_, criterion, reason, compute in rows:
+    for section, said, criterion, reason, compute in rows:
         text, word, name = _computed(compute, of_tier, tiers)
-        first, second = _[:2]
-        page += f"| {first} | {second} | {text} | {criterion} | {reason} | {name} | {word} |\n"
+        page += f"| {section} | {said} | {text} | {criterion} | {reason} | {name} | {word} |\n"
     return page
 
 
@@ -703,7 +702,7 @@ def _computed(
         for seed in tier.seeds if of_tier else tier.seeds[:1]:
             try:
                 found.append(ours(tier.of_seed(seed)))
-            except FileNotFoundError:
+            except (FileNotFoundError, KeyError):  # no file, or no such column as yet
                 continue
         if found:
             name = tier.name if of_tier else ""
