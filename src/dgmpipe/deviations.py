@@ -190,7 +190,7 @@ def _standard_deviation(tier: Tier) -> str:
     right = tier.row("vae_evidence")["elbo_mean"]
     above = (wrong > log_evidence).float().mean()
     return (
-        f"mean over {len(x):,} test images {right:.1f} nats; {wrong.mean():.1f} with exp(Σ),"
+        f"mean over {len(x):,} test images {right:.1f}; {wrong.mean():.1f} with exp(Σ),"
         f" which exceeds log p(x), so is no bound, for {above:.0%} of them"
     )
 
@@ -210,7 +210,7 @@ def _no_noise(tier: Tier) -> str:
     above = (value > log_evidence).float().mean()
     bound = tier.row("vae_evidence")["elbo_mean"]
     return (
-        f"{value.mean():.1f} nats, where the bound is {bound:.1f}; above log p(x), so no bound,"
+        f"{value.mean():.1f}, where the bound is {bound:.1f}; above log p(x), so no bound,"
         f" for {above:.0%} of the images"
     )
 

@@ -39,7 +39,8 @@ _QUESTIONS = {
     "otflow": f"How near comes a flow that pays for transport (Section 3.3, eq. (19))? {_FLOW}.",
     "vae": (
         "How well does a generator with a Gaussian posterior explain images it has not seen"
-        " (Section 4)? `held_out_negative_elbo`, eq. (22), is an upper bound of -log p(x) in nats."
+        " (Section 4)? `held_out_negative_elbo`, eq. (22), is an upper bound of -log p(x); with the"
+        " likelihood of eq. (4) that is one of a pseudo-likelihood."
     ),
     "dcgan_random": f"What does a classifier teach a new generator (Section 5.1)? {_GAN}.",
     "dcgan_vae": f"Does a classifier still teach the generator of a VAE (Section 5.1)? {_GAN}.",
@@ -61,7 +62,7 @@ class _Kind(NamedTuple):
 
 _KINDS = (
     _Kind("flow", "held_out_nll", "negative log-likelihood of held-out moons, eq. (8), in nats"),
-    _Kind("vae", "held_out_negative_elbo", "bound of -log p(x) of test images, eq. (22), in nats"),
+    _Kind("vae", "held_out_negative_elbo", "bound of -log p(x) of test images, eq. (22)"),
     _Kind("gan", "energy_distance", "energy distance to test images"),
 )
 

@@ -39,7 +39,7 @@ _POINTS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Estimate:
-    """A quantity of each image in nats, with the error of its quadrature, both shape (N,)."""
+    """A quantity of each image, with the error of its quadrature, both shape (N,)."""
 
     value: Tensor
     error: Tensor
@@ -51,10 +51,10 @@ class PosteriorGrid:
 
     Attributes:
         axis: Grid coordinates of both latent axes, shape (R,).
-        log_joint: log p(x, z) in nats, shape (R, R); row i, column j is at z = (axis[j], axis[i]).
+        log_joint: log p(x, z), shape (R, R); row i, column j is at z = (axis[j], axis[i]).
         map: Grid point of the highest posterior, shape (2,).
-        log_evidence: log p(x) in nats.
-        log_evidence_error: Error of its quadrature in nats.
+        log_evidence: log p(x).
+        log_evidence_error: Error of its quadrature.
     """
 
     axis: Tensor
@@ -112,9 +112,10 @@ def compare_posteriors(
 
     Returns:
         `index`, `label` (I,); `image`, and of the MAP and of the approximate posterior's mean
-        `map_reconstruction` and `mean_reconstruction` (I, 28, 28); `axis` (R,); `log_posterior`
+        `map_reconstruction` and `mean_reconstruction` (I, 28, 28), which are the parameter λ of
+        the likelihood; `axis` (R,); `log_posterior`
         and `log_approximate` (I, R, R), in nats, row z₂ and column z₁; `map`, `mean` and `std`
-        (I, 2); `log_evidence`, `log_evidence_error`, `elbo` and `elbo_error` (I,), in nats.
+        (I, 2); `log_evidence`, `log_evidence_error`, `elbo` and `elbo_error` (I,).
 
     Raises:
         UserError: If a position is not among the images.
