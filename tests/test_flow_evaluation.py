@@ -266,3 +266,21 @@ def test_a_flow_in_another_precision_gets_the_same_report():
     for name, values in arrays.items():
         precise_values = precise_arrays[name].double()
         torch.testing.assert_close(values.double(), precise_values, rtol=1e-3, atol=1e-3)
+
+
+def test_the_report_of_ot_flow_has_its_errors_in_both_precisions_and_its_paths():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        flow = OTFlow(width=8)
+    settings = {"noise": 0.2, "seed": 0, "num_held_out": 300, "resolution": 20, "num_latent": 100}
+    _, numbers = flow_report(flow, **settings)
+    assert numbers["inverse_error_rk4_8"] == numbers["inverse_error"]
+    assert numbers["inverse_error_rk4_64_double"] < 1e-9 < numbers["inverse_error_rk4_64"] < 1e-5
+    assert numbers["transport_cost_ratio"] > 1
+    assert numbers["path_excess_median"] > 0
+    # The yardstick is of the data alone.
+    _, others = flow_report(RealNVP(width=8), **settings)
+    assert "path_excess_median" not in others
+    yardstick = {name: value for name, value in numbers.items() if name.startswith("kde_")}
+    assert yardstick.items() <= others.items()
+    assert 0 < yardstick["kde_2000_kl"] < yardstick["kde_500_kl"]
