@@ -1,5 +1,6 @@
 """The verdicts on what the paper says: each can be either, and says so for made-up results."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dgmpipe.deviations import Deviation
 from dgmpipe.reproduction import STATEMENTS, Statement, verdict, write_pages
 
 # A table's row by its model; arrays by their model and name; the distances of a history.
@@ -316,9 +318,20 @@ def _page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *tiers: _Seeds) -> li
     monkeypatch.setattr("dgmpipe.reproduction.DEVIATIONS", [])
     write_pages(tiers, tmp_path, tmp_path, "a command")
     lines = (tmp_path / "reproduction.md").read_text().splitlines()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line[:1] == "|"]
-    assert {len(row) for row in rows} == {7}
-    return rows[2:]
+    rows = [line for line in lines if line[:1] == "|"]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+    assert {len(row) for row in cells} == {7}
+    return cells[2:]
+
+
+def test_a_bar_within_a_cell_does_not_end_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slip = Deviation("(20)", "p(x|z)", "p(z|x)", "by Bayes' rule")
+    monkeypatch.setattr("dgmpipe.reproduction.DEVIATIONS", [slip])
+    write_pages([_Seeds("paper", {0: {}})], tmp_path, tmp_path, "a command")
+    last = (tmp_path / "deviations.md").read_text().splitlines()[-1]
+    assert last == r"| (20) | p(x\|z) | p(z\|x) | by Bayes' rule |  |"
 
 
 def test_the_page_takes_every_seed_of_the_first_tier_that_has_come_so_far(
