@@ -2,8 +2,9 @@
 
     python examples/posterior.py results/laptop/models/vae/seed_0 --image 33
 
-prints its evidence by quadrature and where its posterior is highest:
-    image 33, label 4: log p(x) = -227.59 nats, MAP at (-1.62, -0.52)
+prints its evidence by quadrature, that of a pseudo-likelihood with eq. (4), and where its posterior
+is highest:
+    image 33, label 4: log p(x) = -227.59, MAP at (-1.62, -0.52)
 """
 
 import argparse
@@ -31,7 +32,7 @@ def main() -> None:
     z1, z2 = grid.map.tolist()
     print(
         f"image {args.image}, label {labels[args.image]}:"
-        f" log p(x) = {grid.log_evidence:.2f} nats, MAP at ({z1:.2f}, {z2:.2f})"
+        f" log p(x) = {grid.log_evidence:.2f}, MAP at ({z1:.2f}, {z2:.2f})"
     )
 
 

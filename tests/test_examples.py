@@ -96,7 +96,7 @@ def _posterior(folder: Path) -> str:
     images, labels = load_mnist(folder / "results/data/mnist", "t10k")
     vae = load_model(folder / "results/laptop/models/vae/seed_0")
     grid = posterior_grid(vae, to_float(images)[33, 0], resolution=60)
-    evidence, mode = f"log p(x) = {grid.log_evidence:.2f} nats", "({:.2f}, {:.2f})"
+    evidence, mode = f"log p(x) = {grid.log_evidence:.2f}", "({:.2f}, {:.2f})"
     return f"image 33, label {labels[33]}: {evidence}, MAP at {mode.format(*grid.map.tolist())}"
 
 

@@ -13,7 +13,10 @@ from dgmpipe.evaluation.flows import (
     energy_distance_to_normal,
     held_out_nll,
     inverse_error,
+    joined_at,
+    kernel_density_kl,
     latent_gaussianity,
+    path_straightness,
 )
 from dgmpipe.figures.figure_04 import figure_04
 from dgmpipe.figures.figure_flow import figure_flow
@@ -40,6 +43,16 @@ class Affine(Flow):
 
     def hidden_states(self, z):
         return torch.stack([z, self(z)[0]])
+
+
+AXIS = np.linspace(-3, 3, 241)
+X, Y = np.meshgrid(AXIS, AXIS)
+
+
+def _two_hills(deviation: float) -> np.ndarray:
+    """Log density of two normal distributions around (-1, 0) and (1, 0)."""
+    hills = [-((X - centre) ** 2 + Y**2) / (2 * deviation**2) for centre in (-1, 1)]
+    return np.logaddexp(*hills)
 
 
 def normal(n: int, seed: int = 0) -> torch.Tensor:
@@ -126,6 +139,70 @@ def test_latent_gaussianity_tells_a_perfect_flow_from_a_wrong_one():
     assert wrong.null_quantile == perfect.null_quantile
 
 
+def test_a_kernel_density_estimate_comes_nearer_with_more_points():
+    points, x = normal(1000, seed=1), normal(20_000, seed=2)
+    few, many = (kernel_density_kl(points[:n], x, log_normal, noise=0.2) for n in (100, 1000))
+    assert few["kl"] > 2 * many["kl"] > 4 * many["kl_standard_error"] > 0
+    # With a bandwidth of 1 it is N(0, 2 I), nearly.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dgmpipe.evaluation.flows.np.geomspace", lambda *_: np.array([5.0]))
+        wide = kernel_density_kl(points, x, log_normal, noise=0.2)["kl"]
+    assert wide == pytest.approx(math.log(2) - 1 / 2, abs=0.02)
+    assert few == kernel_density_kl(points[:100], x, log_normal, noise=0.2)
+
+
+class Turning(OTFlow):
+    """The plane turns by an angle with constant speed: arcs instead of straight lines."""
+
+    def __init__(self, angle: float, stretch: float = 0.0) -> None:
+        super().__init__()
+        self.angle, self.stretch = angle, stretch
+
+    def hidden_states(self, z):
+        t = torch.linspace(0, 1, self.num_steps + 1)[:, None]
+        cos, sin = (self.angle * t).cos(), (self.angle * t).sin()
+        x, y = z.T
+        turned = torch.stack([cos * x - sin * y, sin * x + cos * y], dim=2)
+        return turned * (1 + self.stretch * t[..., None])
+
+    def integrate(self, y, *, reverse, num_steps=None):
+        speed = y.norm(dim=1) * (self.angle if self.angle else self.stretch)
+        return super().integrate(y, reverse=reverse)._replace(transport=speed.square() / 2)
+
+
+def test_straightness_of_arcs_and_of_straight_lines():
+    z = normal(500)
+    arcs = path_straightness(Turning(2.0), z, num_steps=64)
+    # Arc over chord: a/2 / sin(a/2), of each path; at constant speed the cost is its square.
+    excess = 1 / math.sin(1) - 1
+    for name in ("path_excess_median", "path_excess_95", "path_excess_max"):
+        assert arcs[name] == pytest.approx(excess, rel=1e-3)
+    assert arcs["transport_cost_ratio"] == pytest.approx((1 + excess) ** 2, rel=1e-5)
+    lines = path_straightness(Turning(0.0, stretch=3.0), z, num_steps=64)
+    assert lines["path_excess_max"] == pytest.approx(0, abs=1e-5)
+    assert lines["transport_cost_ratio"] == pytest.approx(1, abs=1e-5)
+
+
+def test_the_cost_of_a_flows_own_paths_is_at_least_that_of_their_chords():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        flow = OTFlow(num_steps=2)
+    straightness = path_straightness(flow, normal(200), num_steps=32)
+    assert straightness["transport_cost_ratio"] > 1
+    low, high = straightness["path_excess_median"], straightness["path_excess_max"]
+    assert 0 < low < straightness["path_excess_95"] < high
+    assert flow.num_steps == 2
+
+
+@pytest.mark.parametrize("deviation", [0.3, 0.5, 0.8])
+def test_two_hills_are_joined_at_their_saddle(deviation: float) -> None:
+    # Of equal hills the saddle is half way between; each is as high as it is with the other's tail.
+    saddle = 2 * math.exp(-1 / (2 * deviation**2))
+    top = np.exp(_two_hills(deviation)).max()
+    joined = joined_at(_two_hills(deviation), _two_hills(0.2))
+    assert joined == pytest.approx(saddle / top, rel=2e-3)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -189,3 +266,21 @@ def test_a_flow_in_another_precision_gets_the_same_report():
     for name, values in arrays.items():
         precise_values = precise_arrays[name].double()
         torch.testing.assert_close(values.double(), precise_values, rtol=1e-3, atol=1e-3)
+
+
+def test_the_report_of_ot_flow_has_its_errors_in_both_precisions_and_its_paths():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        flow = OTFlow(width=8)
+    settings = {"noise": 0.2, "seed": 0, "num_held_out": 300, "resolution": 20, "num_latent": 100}
+    _, numbers = flow_report(flow, **settings)
+    assert numbers["inverse_error_rk4_8"] == numbers["inverse_error"]
+    assert numbers["inverse_error_rk4_64_double"] < 1e-9 < numbers["inverse_error_rk4_64"] < 1e-5
+    assert numbers["transport_cost_ratio"] > 1
+    assert numbers["path_excess_median"] > 0
+    # The yardstick is of the data alone.
+    _, others = flow_report(RealNVP(width=8), **settings)
+    assert "path_excess_median" not in others
+    yardstick = {name: value for name, value in numbers.items() if name.startswith("kde_")}
+    assert yardstick.items() <= others.items()
+    assert 0 < yardstick["kde_2000_kl"] < yardstick["kde_500_kl"]

@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from dgmpipe.models.catalog import MODELS
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from playwright.sync_api import Browser, Page
 
 from dgmpipe.models import load_model
-from dgmpipe.models.catalog import MODELS
 from dgmpipe.models.flow import Flow
 from dgmpipe.models.registry import task_class
 from dgmpipe.models.storage import save_weights

@@ -10,7 +10,7 @@ from dgmpipe.evaluation.evidence import evidence_of_images, summarise_evidence
 from dgmpipe.evaluation.latent import aggregate_posterior, latent_structure
 from dgmpipe.evaluation.posterior import compare_posteriors, elbo, log_evidence
 from dgmpipe.models import VAE, Encoder, Generator
-from dgmpipe.models.vae import VAETask
+from dgmpipe.models.vae import LIKELIHOODS, VAETask
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,9 @@ class _LinearGenerator(torch.nn.Module):
         return torch.sigmoid(self.logits(z))
 
 
-def test_evidence_agrees_with_adaptive_quadrature(images: torch.Tensor) -> None:
-    vae = VAE(Encoder(), _LinearGenerator()).double()
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_evidence_agrees_with_adaptive_quadrature(likelihood: str, images: torch.Tensor) -> None:
+    vae = VAE(Encoder(), _LinearGenerator(), likelihood).double()
     x = images[:1].unsqueeze(1).double() / 255
     with torch.no_grad():
         peak = posterior_grid(vae, x[0, 0], limit=6, resolution=101).log_joint.max().item()
@@ -117,6 +118,9 @@ def test_elbo_never_exceeds_the_evidence(trained: VAE, images: torch.Tensor) -> 
     summary = summarise_evidence({0: table, 7: table}).set_index("seed")
     assert summary.loc[7, "gap_smallest"] == table["gap"].min()
     assert summary.loc[7, "elbo_mean"] < summary.loc[7, "log_evidence_mean"]
+    assert (table["log_evidence"] < table["ceiling"]).all()
+    # What is said of MNIST's test images, of the part of them that comes with the tests.
+    assert -60 < summary.loc[7, "ceiling_mean"] == table["ceiling"].mean() < -30
 
 
 def test_the_gap_is_the_divergence_of_the_approximate_posterior(

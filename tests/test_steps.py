@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from dgmpipe.models.catalog import MODELS
 from torch import Tensor, nn
 
 import textbook
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.moons import sample_moons
-from dgmpipe.models.catalog import MODELS
 from dgmpipe.models.convolution import (
     FromChannels,
     FromOneChannel,

@@ -24,9 +24,9 @@ from typing import Any
 
 import torch
 import yaml
+from dgmpipe.models.catalog import MODELS
 
 from dgmpipe.errors import Interrupted
-from dgmpipe.models.catalog import MODELS
 from dgmpipe.models.registry import task_class
 from dgmpipe.training.run import train_model
 

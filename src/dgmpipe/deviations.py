@@ -4,11 +4,18 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy.integrate import solve_ivp
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+from torch.nn import functional as F
 
+from dgmpipe.evaluation.flows import joined_at
 from dgmpipe.models.generator import Generator
-from dgmpipe.models.realnvp import RealNVP
-from dgmpipe.models.vae import kl_to_standard_normal
+from dgmpipe.models.otflow import OTFlow
+from dgmpipe.models.realnvp import Coupling, RealNVP
+from dgmpipe.models.vae import LIKELIHOODS, VAE, kl_to_standard_normal
 from dgmpipe.tiers import Tier
 
 __all__ = ["DEVIATIONS", "Deviation"]
@@ -52,10 +59,126 @@ def _count_with_a_bias_a_channel() -> str:
 
 def _inverse_error(tier: Tier) -> str:
     errors = [
-        f"{tier.row('otflow_inverse_error', rk4_steps=n)['inverse_error']:.1e} with {n}"
+        f"{tier.row('otflow_inverse_error', model='otflow', rk4_steps=n)['inverse_error']:.1e} with {n}"
         for n in (4, 8, 64)
     ]
     return "relative error " + ", ".join(errors)
+
+
+def _eq_15_as_printed(tier: Tier) -> str:
+    """Integrate eq. (14) and then back, with either sign of the velocity, all but exactly."""
+    flow = tier.load("otflow").double()
+    assert isinstance(flow, OTFlow)
+
+    def follow(points: np.ndarray, start: float, end: float, sign: float) -> np.ndarray:
+        def velocity(t: float, flat: np.ndarray) -> np.ndarray:
+            y = torch.from_numpy(flat).view(-1, 2).requires_grad_()
+            potential = flow.potential(F.pad(y, (0, 1), value=t)).sum()
+            (gradient,) = torch.autograd.grad(potential, y)
+            return -sign * gradient.flatten().numpy()
+
+        tolerances = {"rtol": 1e-10, "atol": 1e-10}
+        ended = solve_ivp(velocity, (start, end), points.ravel(), "DOP853", **tolerances)
+        return ended.y[:, -1].reshape(-1, 2)
+
+    z = np.random.default_rng(0).normal(size=(200, 2))
+    x = follow(z, 0, 1, 1)
+    printed, right = (
+        np.linalg.norm(follow(x, 1, 0, sign) - z) / np.linalg.norm(z) for sign in (-1, 1)
+    )
+    return f"relative inverse error {printed:.1g} as printed, {right:.0e} with the right sign"
+
+
+def _bounded_layers(tier: Tier) -> str:
+    """Follow points of the data through a trained Real NVP, back to the latent points."""
+    flow = tier.load("realnvp")
+    y = torch.from_numpy(tier.arrays("realnvp", "flow")["batch"])
+    largest = []
+    with torch.no_grad():
+        for layer in reversed(list(flow.get_submodule("layers").children())):
+            assert isinstance(layer, Coupling)
+            largest.append([values.abs().max().item() for values in layer.scale_and_shift(y)])
+            y, _ = layer.inverse(y)
+    s, t = np.max(largest, axis=0)
+    return (
+        f"abs(s) and abs(t) are below 1; {len(y)} points of the moons come to {s:.2f} and {t:.2f}"
+    )
+
+
+def _truth_between_the_moons(tier: Tier) -> str:
+    truth = tier.arrays("realnvp", "flow")["true_log_density"]
+    return (
+        "from moon to moon a path need not go below"
+        f" {joined_at(truth, truth):.0e} of the highest density, which is not 0"
+    )
+
+
+def _expansion() -> str:
+    values = ", ".join(f"{math.log(1 / theta):.1f} at θ = {theta:g}" for theta in (0.5, 1, 2, 100))
+    return f"for g⁻¹(x) = θx, as in Figure 4: {values}, and so on without limit"
+
+
+def _collapsed_discriminator() -> str:
+    """Maximise eq. (29) at the one image that is generated: 1/s of the data, all that is made."""
+
+    def best(s: int) -> float:
+        return minimize_scalar(
+            lambda d: -math.log(d) / s - math.log1p(-d), bounds=(0, 1), options={"xatol": 1e-12}
+        ).x
+
+    values = ", ".join(f"{best(s):.2g} for s = {s:,}" for s in (1, 64, 60_000))
+    return f"the maximum of (29) is at {values}"
+
+
+def _likelihood_with_wrong_z(vae: VAE, x: Tensor) -> Tensor:
+    """Return the mean of log p(x|z) over draws of eq. (25), shape (N,), for images `x`."""
+    mean, log_variance = vae.encoder(x)
+    draws = torch.randn(20, *mean.shape, generator=torch.Generator().manual_seed(0))
+    terms = [vae.log_likelihood(mean + log_variance.exp() * epsilon, x) for epsilon in draws]
+    return torch.stack(terms).mean(dim=0)
+
+
+@torch.no_grad()
+def _pseudo_likelihood(tier: Tier) -> str:
+    """Integrate p(x|z) over all grey values in closed form, and over z by quadrature."""
+    vae = tier.load("vae")
+    assert isinstance(vae, VAE)
+    if vae.likelihood != "bernoulli":
+        raise FileNotFoundError("the tier has no VAE with the paper's likelihood")
+    axis = torch.linspace(-5, 5, 201)
+    log_mass = []
+    for z in torch.cartesian_prod(axis, axis).split(512):
+        logits = vae.generator.logits(z)
+        of_pixels = LIKELIHOODS["continuous_bernoulli"](logits) - LIKELIHOODS["bernoulli"](logits)
+        log_prior = -z.square().sum(dim=1) / 2 - math.log(2 * math.pi)
+        log_mass.append(log_prior + of_pixels.sum(dim=(1, 2, 3)))
+    log_integral = torch.cat(log_mass).double().logsumexp(0).item() + 2 * math.log(10 / 200)
+    row = tier.row("vae_evidence", model="vae")
+    return (
+        f"the integral of p(x) over [0, 1]⁷⁸⁴ is e^{log_integral:.0f}; log p(x) cannot exceed"
+        f" {row['ceiling_mean']:.1f} in the mean over test images, and is"
+        f" {row['log_evidence_mean']:.1f}"
+    )
+
+
+@torch.no_grad()
+def _literal_22(tier: Tier) -> str:
+    """Put the z of eq. (25) into each term of eq. (22), where the code keeps the divergence.
+
+    With z = μ + exp(Σ) ε, log p(z) - log e(z|x) is -|z|²/2 + Σ/2 + exp(Σ) ε²/2, summed over the
+    coordinates, and the mean over ε is known.
+    """
+    vae, x, _ = tier.evidence_images()
+    mean, log_variance = vae.encoder(x)
+    likelihood = _likelihood_with_wrong_z(vae, x)
+    rest = (log_variance + log_variance.exp() - mean.square() - (2 * log_variance).exp()) / 2
+    literal = likelihood + rest.sum(dim=1)
+    mixed = likelihood - kl_to_standard_normal(mean, log_variance)
+    right = tier.row("vae_evidence", model="vae")["elbo_mean"]
+    return (
+        f"mean over {len(x):,} test images {literal.mean():.2f} literally, {mixed.mean():.2f} as"
+        f" the code has it; the bound itself is {right:.2f}"
+    )
 
 
 @torch.no_grad()
@@ -63,13 +186,11 @@ def _standard_deviation(tier: Tier) -> str:
     """Compare the ELBO with what the wrong standard deviation makes of it."""
     vae, x, log_evidence = tier.evidence_images()
     mean, log_variance = vae.encoder(x)
-    draws = torch.randn(20, *mean.shape, generator=torch.Generator().manual_seed(0))
-    terms = [vae.log_likelihood(mean + log_variance.exp() * epsilon, x) for epsilon in draws]
-    wrong = torch.stack(terms).mean(dim=0) - kl_to_standard_normal(mean, log_variance)
-    right = tier.row("vae_evidence")["elbo_mean"]
+    wrong = _likelihood_with_wrong_z(vae, x) - kl_to_standard_normal(mean, log_variance)
+    right = tier.row("vae_evidence", model="vae")["elbo_mean"]
     above = (wrong > log_evidence).float().mean()
     return (
-        f"mean over {len(x):,} test images {right:.1f} nats; {wrong.mean():.1f} with exp(Σ),"
+        f"mean over {len(x):,} test images {right:.1f}; {wrong.mean():.1f} with exp(Σ),"
         f" which exceeds log p(x), so is no bound, for {above:.0%} of them"
     )
 
@@ -87,9 +208,9 @@ def _no_noise(tier: Tier) -> str:
     constant = math.log(2 * math.pi) * (1 / 64 - 1 / 2)
     value = vae.log_likelihood(mean, x) + log_variance.sum(dim=1) / 2 + constant
     above = (value > log_evidence).float().mean()
-    bound = tier.row("vae_evidence")["elbo_mean"]
+    bound = tier.row("vae_evidence", model="vae")["elbo_mean"]
     return (
-        f"{value.mean():.1f} nats, where the bound is {bound:.1f}; above log p(x), so no bound,"
+        f"{value.mean():.1f}, where the bound is {bound:.1f}; above log p(x), so no bound,"
         f" for {above:.0%} of the images"
     )
 
@@ -120,6 +241,21 @@ DEVIATIONS = [
         _kl_sign,
     ),
     Deviation(
+        "3.1",
+        "the second term of (8), -log det, prefers transformations that preserve volume",
+        "it prefers those whose inverse expands volume, the more the better; the first term is what"
+        " stops them",
+        _expansion(),
+    ),
+    Deviation(
+        "(4), 4.2",
+        "the Bernoulli likelihood of intensities in [0, 1]",
+        "it is a likelihood of black and white; of grey values a pseudo-likelihood, with a ceiling"
+        " set by the pixels' entropy, arXiv:1907.06845. The key `likelihood` of the VAE chooses"
+        " the continuous Bernoulli, which is a density",
+        _pseudo_likelihood,
+    ),
+    Deviation(
         "(5)",
         "the first layer of the generator adds b⁽¹⁾ in ℝ⁶⁴, a number a channel",
         "a number for each of the 3,136 values, as the stated count of weights needs",
@@ -133,10 +269,31 @@ DEVIATIONS = [
         "angles of two batches are the same there",
     ),
     Deviation(
+        "Example 1",
+        "the support of the moons is split into two regions, and the optimal generator is"
+        " discontinuous",
+        "with normal noise the density is positive on the whole plane, and smooth: there are smooth"
+        " invertible generators that make it exactly, one coordinate after the other",
+        _truth_between_the_moons,
+    ),
+    Deviation(
         "(11)",
         "s_j and t_j take and return a number",
         "networks of the masked point, with two outputs, as the stated count of weights needs",
         _count_of_scalar_networks(),
+    ),
+    Deviation(
+        "(11)",
+        "the scaling has to be bounded, but the text does not say by what; the code has tanh on s"
+        " and t",
+        "tanh on both, as in the code",
+        _bounded_layers,
+    ),
+    Deviation(
+        "(15)",
+        "-∂ₜp = v(p, t), to be integrated from T back to 0",
+        "∂ₜp = v(p, t), the equation of (14) itself, from T back to 0",
+        _eq_15_as_printed,
     ),
     Deviation(
         "3.3",
@@ -151,10 +308,26 @@ DEVIATIONS = [
         _standard_deviation,
     ),
     Deviation(
+        "(22) with (25)",
+        "z of (25) in all three terms of (22); the code puts it into log p(x|z) alone, beside the"
+        " divergence of the right distribution",
+        "the right z in log p(x|z), and that divergence; the row above is of the code's mixture",
+        _literal_22,
+    ),
+    Deviation(
         "4.1",
         "it is impossible to determine the tightness of the bound",
         "with two latent dimensions log p(x) is a quadrature",
-        lambda tier: f"gap of {tier.row('vae_evidence')['gap_mean']:.2f} nats on average",
+        lambda tier: (
+            f"gap of {tier.row('vae_evidence', model='vae')['gap_mean']:.2f} nats on average"
+        ),
+    ),
+    Deviation(
+        "5.1",
+        "if the generator makes but one of the s images of the data, the optimal discriminator is"
+        " 1/2 there",
+        "1/(s+1): of the data it is one in s, of what is generated all",
+        _collapsed_discriminator(),
     ),
     Deviation("(33)", "leaky ReLU: 0.2 for x < 0", "0.2 x", "a constant would have no gradient"),
     Deviation(

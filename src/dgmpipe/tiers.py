@@ -1,12 +1,13 @@
 """What a tier has computed, to be looked at."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dgmpipe.config.read import tier_changes
 from dgmpipe.data.batches import to_float
@@ -32,7 +33,14 @@ class Tier:
         self.name = results.name
         self._results, self._images = results, images
         self._invocation = Record.read(results / "invocation.json")
-        self._seed = self._invocation.config["seeds"][0] if self._invocation else 0
+        self.seeds: list[int] = self._invocation.config["seeds"] if self._invocation else [0]
+        self._seed = self.seeds[0]
+
+    def of_seed(self, seed: int) -> "Tier":
+        """Return the same results with another seed in the place of the first."""
+        other = copy.copy(self)
+        other._seed = seed
+        return other
 
     def changes(self, configs: Path) -> list[str]:
         """Return where its last invocation differed from the tier's file in a folder of configs."""
@@ -62,11 +70,17 @@ class Tier:
         """Return a row an evaluation of a training."""
         return pd.read_csv(self._results / f"models/{model}/seed_{self._seed}/history.csv")
 
+    def load(self, model: str) -> nn.Module:
+        """Return a trained model."""
+        folder = self._results / f"models/{model}/seed_{self._seed}"
+        if not (folder / "summary.json").exists():
+            raise FileNotFoundError(f"{folder} has no model yet")
+        return load_model(folder)
+
     def evidence_images(self) -> tuple[VAE, Tensor, Tensor]:
         """Return the VAE, the test images (N, 1, 28, 28) of `evidence.csv`, their log p(x) (N,)."""
-        folder = f"vae/seed_{self._seed}"
-        evidence = pd.read_csv(self._results / "evaluation" / folder / "evidence.csv")
-        vae = load_model(self._results / "models" / folder)
+        evidence = pd.read_csv(self._results / f"evaluation/vae/seed_{self._seed}/evidence.csv")
+        vae = self.load("vae")
         assert isinstance(vae, VAE)
         images, _ = load_mnist(self._images, "t10k")
         index, log_evidence = (

@@ -40,7 +40,8 @@ _QUESTIONS: dict[Family, str] = {
     ),
     "vae": (
         "How well does it explain images that it has not seen? `held_out_negative_elbo`, eq. (22),"
-        " is an upper bound of -log p(x) in nats."
+        " is an upper bound of -log p(x); with the likelihood of eq. (4) that is one of a"
+        " pseudo-likelihood."
     ),
     "gan": (
         "How near are its images to real ones? Look at `energy_distance` to held-out images,"
@@ -60,9 +61,7 @@ class _Contest(NamedTuple):
 
 _CONTESTS = (
     _Contest("flow", "held_out_nll", "negative log-likelihood of held-out moons, eq. (8), in nats"),
-    _Contest(
-        "vae", "held_out_negative_elbo", "bound of -log p(x) of test images, eq. (22), in nats"
-    ),
+    _Contest("vae", "held_out_negative_elbo", "bound of -log p(x) of test images, eq. (22)"),
     _Contest("gan", "energy_distance", "energy distance to test images"),
 )
 

@@ -107,6 +107,12 @@ class VAESettings(ImageSettings):
 
     learning_rate: Positive = documented("of Adam", 0.001)
     weight_decay: Weight = documented("of Adam", 0.00001)
+    likelihood: Literal["bernoulli", "continuous_bernoulli"] = documented(
+        "`bernoulli`, eq. (4), which is a pseudo-likelihood of grey values, or"
+        " `continuous_bernoulli`, arXiv:1907.06845, a normalised density; with either the images"
+        " that are shown are the parameter λ",
+        "bernoulli",
+    )
 
 
 class GANSettings(ImageSettings):

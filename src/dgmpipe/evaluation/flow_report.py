@@ -1,5 +1,7 @@
 """Everything that is measured of a trained flow: arrays for its figure, numbers for the table."""
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -8,17 +10,21 @@ from dgmpipe.evaluation.flows import (
     density_grid,
     held_out_nll,
     inverse_error,
+    kernel_density_kl,
     latent_gaussianity,
+    path_straightness,
 )
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.flow import Flow
 from dgmpipe.models.otflow import OTFlow
 from dgmpipe.streams import random_stream
 
-__all__ = ["RK4_STEPS", "evaluate_flow", "flow_report"]
+__all__ = ["KDE_POINTS", "RK4_STEPS", "evaluate_flow", "flow_report"]
 
 # Runge-Kutta steps at which OT-Flow's inverse error is measured.
 RK4_STEPS = (1, 2, 4, 8, 16, 32, 64)
+# Points of which kernel density estimates are made, to compare their divergence with a flow's.
+KDE_POINTS = (500, 2000)
 
 _SHOWN_X, _SHOWN_Y = (-1.75, 2.75), (-1.25, 1.75)  # all of the moons, with a margin
 
@@ -41,7 +47,9 @@ def flow_report(
         The arrays that `figure_01` and `figure_flow` draw, and by name: `nll` and `kl` with their
         standard errors, in nats; `entropy`, the least that `nll` can be; `mass`, the integral of
         the learned density over the shown rectangle; `inverse_error`, for OT-Flow also at each
-        number of `RK4_STEPS`; and how Gaussian the latent points are.
+        number of `RK4_STEPS` in single and in double precision; how straight OT-Flow's paths are;
+        how Gaussian the latent points are; and `kde_{n}_kl` of a kernel density estimate from
+        each number n of `KDE_POINTS`, whatever the flow.
     """
     stream = random_stream(seed, "flow report")
     truth = MoonsDensity(noise)
@@ -52,8 +60,17 @@ def flow_report(
     numbers["entropy"] = truth.entropy()
     numbers["inverse_error"] = inverse_error(flow, z)
     if isinstance(flow, OTFlow):
+        single, double = copy.deepcopy(flow).float(), copy.deepcopy(flow).double()
         for steps in RK4_STEPS:
-            numbers[f"inverse_error_rk4_{steps}"] = inverse_error(flow, z, num_steps=steps)
+            for suffix, precise in (("", single), ("_double", double)):
+                error = inverse_error(precise, z, num_steps=steps)
+                numbers[f"inverse_error_rk4_{steps}{suffix}"] = error
+        numbers |= path_straightness(flow, z, num_steps=RK4_STEPS[-1])
+    points = sample_moons(max(KDE_POINTS), noise, random_stream(seed, "kernel density"))
+    for count in KDE_POINTS:
+        estimate = kernel_density_kl(points[:count], x, truth.log_prob, noise=noise)
+        for name, value in estimate.items():
+            numbers[f"kde_{count}_{name}"] = value
     gaussianity = latent_gaussianity(flow, x[:num_latent], stream)
     numbers["latent_energy_distance"] = gaussianity.energy_distance
     numbers["latent_energy_distance_null_95"] = gaussianity.null_quantile

@@ -1,5 +1,9 @@
 """Posteriors and evidence of the VAE by quadrature on its two-dimensional latent space.
 
+p(x|z) is the likelihood that the VAE was trained with. The Bernoulli's, eq. (4), is a
+pseudo-likelihood of grey values (see `VAE`), and so are then log p(x), its bound, and what a
+posterior is made of; their difference is still the divergence of two densities of z.
+
 Every integral is a sum over an equidistant grid of spacing h, which for smooth integrands that
 vanish at the border converges faster than any power of h. The grid is the union of four grids
 of spacing 2h, shifted against each other; the largest distance of their four estimates from the
@@ -14,13 +18,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.distributions import Normal
-from torch.nn import functional as F
 
 from dgmpipe.data.batches import to_float
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
-from dgmpipe.models.vae import VAE, kl_to_standard_normal
+from dgmpipe.models.vae import LIKELIHOODS, VAE, kl_to_standard_normal
 
 __all__ = [
     "Estimate",
@@ -38,7 +41,7 @@ _POINTS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Estimate:
-    """A quantity of each image in nats, with the error of its quadrature, both shape (N,)."""
+    """A quantity of each image, with the error of its quadrature, both shape (N,)."""
 
     value: Tensor
     error: Tensor
@@ -50,10 +53,10 @@ class PosteriorGrid:
 
     Attributes:
         axis: Grid coordinates of both latent axes, shape (R,).
-        log_joint: log p(x, z) in nats, shape (R, R); row i, column j is at z = (axis[j], axis[i]).
+        log_joint: log p(x, z), shape (R, R); row i, column j is at z = (axis[j], axis[i]).
         map: Grid point of the highest posterior, shape (2,).
-        log_evidence: log p(x) in nats.
-        log_evidence_error: Error of its quadrature in nats.
+        log_evidence: log p(x).
+        log_evidence_error: Error of its quadrature.
     """
 
     axis: Tensor
@@ -111,9 +114,10 @@ def compare_posteriors(
 
     Returns:
         `index`, `label` (I,); `image`, and of the MAP and of the approximate posterior's mean
-        `map_reconstruction` and `mean_reconstruction` (I, 28, 28); `axis` (R,); `log_posterior`
+        `map_reconstruction` and `mean_reconstruction` (I, 28, 28), which are the parameter λ of
+        the likelihood; `axis` (R,); `log_posterior`
         and `log_approximate` (I, R, R), in nats, row z₂ and column z₁; `map`, `mean` and `std`
-        (I, 2); `log_evidence`, `log_evidence_error`, `elbo` and `elbo_error` (I,), in nats.
+        (I, 2); `log_evidence`, `log_evidence_error`, `elbo` and `elbo_error` (I,).
 
     Raises:
         UserError: If a position is not among the images.
@@ -268,12 +272,12 @@ def _posterior_grids(
 def _log_joint(vae: VAE, z: Tensor, pixels: Tensor) -> Tensor:
     """Return log p(x, z), shape (M, N), of all pairs of `z` (M, 2) and images `pixels` (784, N).
 
-    log p(x|z) of eq. (4) is x·l − Σ softplus(l) for the logits l at z, so one matrix product
-    serves all pairs.
+    log p(x|z) is x·l − Σ A(l) for the logits l at z, so one matrix product serves all pairs.
     """
     logits = vae.generator.logits(z).flatten(1)
     log_prior = -0.5 * z.square().sum(1) - math.log(2 * math.pi)
-    return logits @ pixels + (log_prior - F.softplus(logits).sum(1))[:, None]
+    log_partition = LIKELIHOODS[vae.likelihood](logits).sum(1)
+    return logits @ pixels + (log_prior - log_partition)[:, None]
 
 
 def _combine(coarse: Tensor, log_cell: float) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Tables put together from the files of evaluations: a row a model and seed."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -51,15 +52,15 @@ def flows(files: Files) -> pd.DataFrame:
 
 
 def inverse_errors(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
-    """Return a row for each flow, seed and number of Runge-Kutta steps, with its inverse error."""
-    prefix = "inverse_error_rk4_"
-    rows = [
-        {"model": m, "seed": s, "rk4_steps": int(key.removeprefix(prefix)), "inverse_error": value}
-        for (m, s), numbers in zip(product(models, seeds), _read(files["numbers"]), strict=True)
-        for key, value in numbers.items()
-        if key.startswith(prefix)
-    ]
-    return pd.DataFrame(rows).sort_values(["model", "seed", "rk4_steps"])
+    """Return a row for each flow, seed and number of Runge-Kutta steps: its inverse errors."""
+    rows = []
+    for (model, seed), numbers in zip(product(models, seeds), _read(files["numbers"]), strict=True):
+        for key in numbers:
+            if found := re.fullmatch(r"inverse_error_rk4_(\d+)", key):
+                steps, errors = int(found[1]), (numbers[key], numbers[f"{key}_double"])
+                rows.append((model, seed, steps, *errors))
+    columns = ["model", "seed", "rk4_steps", "inverse_error", "inverse_error_double"]
+    return pd.DataFrame(rows, columns=columns).sort_values(columns[:3])
 
 
 def evidence(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:

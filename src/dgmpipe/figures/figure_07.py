@@ -79,7 +79,7 @@ def figure_07(posterior: Mapping[str, ArrayLike]) -> Figure:
             `log_posterior` and `log_approximate`, each (I, R, R) in nats, normalised, row z2,
             column z1;
             `map` and `mean`, each (I, 2), as (z1, z2);
-            `log_evidence` and `elbo`, each (I,) in nats, eq. (22).
+            `log_evidence` and `elbo`, each (I,), eq. (22); with eq. (4) of a pseudo-likelihood.
 
     Raises:
         ValueError: If an array is missing or has another shape.

@@ -1,7 +1,7 @@
 """The variational autoencoder of Section 4 and how it is trained."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,33 @@ from dgmpipe.models.generator import Generator
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
 
-__all__ = ["VAE", "Encoder", "VAETask"]
+__all__ = ["LIKELIHOODS", "VAE", "Encoder", "VAETask"]
+
+
+def log_partition(logits: Tensor) -> Tensor:
+    """Return log ∫₀¹ exp(x l) dx = log((eˡ − 1)/l), elementwise, for the logits l of λ.
+
+    A pixel's log density under the continuous Bernoulli, arXiv:1907.06845, is x l minus this. It
+    is softplus(l), what the Bernoulli has here, minus the log of that paper's normalising
+    constant C(λ). Its derivative is the mean of the pixel, which is not λ.
+    """
+    size = logits.abs()
+    is_small = size < 0.2
+    square = torch.where(is_small, size, 0).square()
+    # log(sinh(h)/h) for h = l/2, whose closed form has no derivative at 0.
+    series = square / 24 * (1 - square / 120 * (1 - square * 4 / 252 * (1 - square * 3 / 160)))
+    large = torch.where(is_small, 1, size)
+    closed = logits.relu() + torch.log(-torch.expm1(-large) / large)
+    return torch.where(is_small, logits / 2 + series, closed)
+
+
+# Of each likelihood of an intensity x in [0, 1]: the function A of log p(x|z) = x l − A(l) for a
+# pixel of logit l. The Bernoulli's are no densities of grey values, for these integrate to less
+# than 1: it is a pseudo-likelihood of them.
+LIKELIHOODS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "bernoulli": F.softplus,
+    "continuous_bernoulli": log_partition,
+}
 
 
 class Encoder(nn.Module):
@@ -67,13 +93,23 @@ class Encoder(nn.Module):
 class VAE(nn.Module):
     """A generator with the encoder that approximates its posterior, arXiv:1312.6114.
 
-    The prior is N(0, I), the likelihood is the Bernoulli of eq. (4) with intensities in [0, 1],
-    and the approximate posterior is the Gaussian of eq. (24) with covariance exp(Σ), so with
-    standard deviation exp(Σ/2), not the exp(Σ) of the paper's eq. (25).
+    The prior is N(0, I), and the approximate posterior is the Gaussian of eq. (24) with covariance
+    exp(Σ), so with standard deviation exp(Σ/2), not the exp(Σ) of the paper's eq. (25).
+
+    Two likelihoods can be chosen for intensities x in [0, 1]. That of eq. (4) is the probability of
+    black and white pixels; of grey values it is a pseudo-likelihood, which does not integrate to 1.
+    Then log p(x) is no log density: it has a `ceiling` that the image sets, and it can be compared
+    with other values of its kind only. The continuous Bernoulli, arXiv:1907.06845, is eq. (4)
+    normalised, and log p(x) is in nats. With either the generator's images are the parameter λ;
+    the mean of the Bernoulli is λ, that of the continuous Bernoulli is nearer to 1/2.
 
     Args:
         encoder: Maps images (N, 1, 28, 28) to mean and log variance, each (N, q).
         generator: Has `logits`, mapping latent points (N, q) to (N, 1, 28, 28).
+        likelihood: A key of `LIKELIHOODS`.
+
+    Raises:
+        ValueError: If there is no such likelihood.
 
     Example:
         >>> vae = VAE(Encoder(), Generator())
@@ -81,13 +117,18 @@ class VAE(nn.Module):
         torch.Size([5])
     """
 
-    def __init__(self, encoder: Encoder, generator: Generator) -> None:
+    def __init__(
+        self, encoder: Encoder, generator: Generator, likelihood: str = "bernoulli"
+    ) -> None:
         super().__init__()
+        if likelihood not in LIKELIHOODS:
+            raise ValueError(f"likelihood must be {' or '.join(LIKELIHOODS)}, not '{likelihood}'")
         self.encoder = encoder
         self.generator = generator
+        self.likelihood = likelihood
 
     def elbo(self, x: Tensor, noise: torch.Generator) -> Tensor:
-        """Return a one-sample estimate of each image's evidence lower bound in nats, eq. (22).
+        """Return a one-sample estimate of each image's evidence lower bound, eq. (22).
 
         Args:
             x: Images (N, 1, 28, 28) with intensities in [0, 1].
@@ -103,9 +144,11 @@ class VAE(nn.Module):
         return self.log_likelihood(z, x) - kl_to_standard_normal(mean, log_variance)
 
     def log_likelihood(self, z: Tensor, x: Tensor) -> Tensor:
-        """Return log p(x|z) in nats, eq. (4), shape (N,), for `z` (N, q) and `x` (N, 1, 28, 28).
+        """Return log p(x|z), shape (N,), for `z` (N, q) and `x` (N, 1, 28, 28).
 
-        Either of the two may hold a single row, which then goes with each row of the other.
+        By eq. (4), which is a pseudo-likelihood of grey values, or in nats by the continuous
+        Bernoulli. Either of the two may hold a single row, which then goes with each row of the
+        other.
 
         Raises:
             ValueError: If the shapes are others, or do not go together.
@@ -115,10 +158,21 @@ class VAE(nn.Module):
             raise ValueError(f"{len(z)} latent points do not go with {len(x)} images")
         logits = self.generator.logits(z)
         # x l − softplus(l) is x log g + (1−x) log(1−g) for g = sigmoid(l), with no log of zero.
-        return (x * logits - F.softplus(logits)).sum(dim=(1, 2, 3))
+        return (x * logits - LIKELIHOODS[self.likelihood](logits)).sum(dim=(1, 2, 3))
+
+    def ceiling(self, x: Tensor) -> Tensor:
+        """Return what log p(x|z) cannot exceed at any z, shape (N,), for `x` (N, 1, 28, 28).
+
+        Of the Bernoulli, minus the entropy of the pixels: Σ x log x + (1−x) log(1−x), as if the
+        generator made x itself. The continuous Bernoulli's density has none, as it grows without
+        limit at black and at white: inf.
+        """
+        if self.likelihood == "bernoulli":
+            return (torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).sum(dim=(1, 2, 3))
+        return torch.full((len(x),), math.inf).to(x)
 
     def log_joint(self, z: Tensor, x: Tensor) -> Tensor:
-        """Return log p(x, z) = log p(x|z) + log p(z) in nats, shape (N,), as in eq. (20).
+        """Return log p(x, z) = log p(x|z) + log p(z), shape (N,), as in eq. (20).
 
         Either of `z` (N, q) and `x` (N, 1, 28, 28) may hold a single row.
         """
@@ -142,7 +196,8 @@ class VAETask(Task):
     @staticmethod
     def build(config: Mapping[str, Any]) -> VAE:
         size = {"latent_dim": config["latent_dim"], "width": config["width"]}
-        return VAE(Encoder(**size), Generator(**size))
+        # Models that were trained before there was a choice have the paper's.
+        return VAE(Encoder(**size), Generator(**size), config.get("likelihood", "bernoulli"))
 
     def __init__(self, model: VAE, config: Mapping[str, Any]) -> None:
         self.model = model.to(memory_format=torch.channels_last)
