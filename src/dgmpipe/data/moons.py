@@ -137,22 +137,21 @@ class MoonsDensity:
         derivatives take them as given, and polar coordinates, which have none at the centre, are
         for the nodes alone.
         """
+        # Not no_grad, which forward mode does not heed.
+        x, y = points.detach().unbind(1)
+        kappa, polar, above = torch.hypot(x, y) / self.noise**2, torch.atan2(y, x), y >= 0
+        below_left, below_right = ~above & (x < 0), ~above & (x >= 0)
+        angle, rest = polar.abs(), math.pi - polar.abs()
+        # Of each piece: where it begins, in which direction it goes, and half its length.
+        first = torch.where(above, polar, 0), torch.where(above, -1, 1)
+        second = torch.where(above, polar, math.pi), torch.where(above, 1, -1)
+        nearest = torch.where(below_left, second[0], first[0])
+        windows = [
+            _half_window(kappa, torch.where(above, 0, start), torch.where(above, start, length))
+            for start, length in ((angle, rest), (rest, angle))
+        ]
+
         x, y = points.unbind(1)
-        with torch.no_grad():
-            kappa, polar, above = torch.hypot(x, y) / self.noise**2, torch.atan2(y, x), y >= 0
-            below_left, below_right = ~above & (x < 0), ~above & (x >= 0)
-            angle = polar.abs()
-            # Of each piece: where it begins, in which direction it goes, and its half length.
-            first = torch.where(above, polar, 0), torch.where(above, -1, 1)
-            second = torch.where(above, polar, math.pi), torch.where(above, 1, -1)
-            nearest = torch.where(below_left, second[0], first[0])
-            windows = [
-                _half_window(kappa, torch.where(above, 0, start), torch.where(above, one, other))
-                for start, one, other in (
-                    (angle, angle, math.pi - angle),
-                    (math.pi - angle, math.pi - angle, angle),
-                )
-            ]
         # Between the two ends of the half circle x·(c(t) − a) differs by 2x.
         gaps = torch.where(below_left, 2 * x, 0), torch.where(below_right, -2 * x, 0)
         total = torch.zeros_like(x)

@@ -1,6 +1,7 @@
 """When derivatives that are written by hand serve."""
 
 from torch import Tensor, compiler, is_autocast_enabled
+from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd.forward_ad import unpack_dual
 
 from dgmpipe.arguments import in_transform
@@ -21,5 +22,6 @@ def by_hand(*tensors: Tensor | None) -> bool:
     return not (
         in_transform()
         or is_autocast_enabled(given[0].device.type)
+        or any(map(is_legacy_batchedtensor, given))
         or any(unpack_dual(tensor).tangent is not None for tensor in given)
     )
