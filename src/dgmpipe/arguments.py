@@ -137,9 +137,10 @@ def positive_number(value: Any, name: str) -> float:
     Raises:
         ValueError: If it is not, or no number.
     """
-    if not isinstance(value, numbers.Real) or not 0 < value < math.inf:
+    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    if not 0 < number < math.inf:
         raise ValueError(f"{name} must be positive and finite, not {value}")
-    return float(value)
+    return number
 
 
 def require_stream(stream: Any, name: str, *, on_cpu: bool = True) -> None:

@@ -23,10 +23,18 @@ __all__ = ["MoonsDensity", "sample_moons"]
 # exp(-40) is below the rounding of a double: after such a drop an integrand adds nothing.
 NEGLIGIBLE_DROP = 40.0
 QUADRATURE_NODES = 32
+_NOISE = 1e-30, 1e30
 _QUADRATURE = [
     (float(node), float(weight))
     for node, weight in zip(*np.polynomial.legendre.leggauss(QUADRATURE_NODES), strict=True)
 ]
+
+
+def _read_noise(noise: Any) -> float:
+    number = positive_number(noise, "noise")
+    if not _NOISE[0] <= number <= _NOISE[1]:  # beyond, squares are beyond a double
+        raise ValueError(f"noise must be between {_NOISE[0]:g} and {_NOISE[1]:g}, not {number:g}")
+    return number
 
 
 def sample_moons(n: int, noise: float, generator: torch.Generator) -> Tensor:
@@ -48,7 +56,7 @@ def sample_moons(n: int, noise: float, generator: torch.Generator) -> Tensor:
         >>> sample_moons(3, 0.05, torch.Generator().manual_seed(0)).shape
         torch.Size([3, 2])
     """
-    n, noise = whole_number(n, "n", 1), positive_number(noise, "noise")
+    n, noise = whole_number(n, "n", 1), _read_noise(noise)
     require_stream(generator, "generator", on_cpu=False)
     options: dict[str, Any] = {"generator": generator, "device": generator.device}
     angle = math.pi * torch.rand(n, **options)
@@ -75,13 +83,13 @@ class MoonsDensity:
     """
 
     def __init__(self, noise: float) -> None:
-        self.noise = positive_number(noise, "noise")
+        self.noise = _read_noise(noise)
 
     def log_prob(self, x: Tensor | ArrayLike) -> Tensor:
         """Return log p(x) in nats at the points `x` (N, 2): a tensor (N,) on the device of `x`.
 
         Computed in double precision to about 1e-12, relative to log p where that is large, however
-        far out a point lies; −∞ where a coordinate is infinite. It can be differentiated everywhere.
+        far out a point lies; −∞ where a coordinate is infinite. All derivatives exist.
 
         Args:
             x: A tensor, or anything that NumPy reads. The result has its type, or that of a double
