@@ -8,9 +8,11 @@ writes the picture samples.png and prints what is on it:
 
 import argparse
 import sys
+from pathlib import Path
 
 import matplotlib.image
 import torch
+from matplotlib.backend_bases import FigureCanvasBase
 
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.samples import sample_images
@@ -25,6 +27,13 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    if not 1 <= args.rows <= 100:
+        raise ValueError(f"--rows must be between 1 and 100, not {args.rows}")
+    if not 0 <= args.seed < 2**63:
+        raise ValueError(f"--seed must be between 0 and 2**63 - 1, not {args.seed}")
+    kinds = sorted(FigureCanvasBase.get_supported_filetypes())
+    if Path(args.picture).suffix[1:].lower() not in kinds:
+        raise ValueError(f"--picture {args.picture} must end with one of .{', .'.join(kinds)}")
     model, noise = load_model(args.model, VAE, GAN), torch.Generator().manual_seed(args.seed)
     images = sample_images(model.generator, args.rows**2, noise)
     n, height, width = images.shape

@@ -1,4 +1,4 @@
-"""Train Real NVP on points of your own, (N, 2), from .npy or from .npz under the name `samples`.
+"""Train Real NVP on points of your own, (N, 2), from .npy, .csv or .npz with the name `samples`.
 
     python examples/train_flow.py results/laptop/data/moons.npz --steps 500
 
@@ -8,13 +8,14 @@ The flow in results/examples/flow is one for examples/likelihood.py and for load
 """
 
 import argparse
+import math
 import sys
 from pathlib import Path
-from zipfile import BadZipFile
 
-import numpy as np
 import torch
 
+from dgmpipe.arguments import as_type, to_tensor
+from dgmpipe.data import load_array
 from dgmpipe.errors import UserError
 from dgmpipe.files import write_json
 from dgmpipe.models import RealNVP
@@ -28,11 +29,14 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("results/examples/flow"))
     parser.add_argument("--steps", type=int, default=500)
     args = parser.parse_args()
-    content = np.load(args.points)
-    array = content if isinstance(content, np.ndarray) else content["samples"]
-    points = torch.from_numpy(array).float()
+    if args.steps < 1:
+        raise ValueError(f"--steps must be at least 1, not {args.steps}")
+    points = as_type(to_tensor(load_array(args.points), "points"), "points", torch.float32)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 20:
         raise ValueError(f"there must be 20 points (N, 2) or more, not {tuple(points.shape)}")
+    if not points.isfinite().all():
+        raise ValueError(f"{args.points} has points that are NaN or infinite; leave them out")
+    args.folder.mkdir(parents=True, exist_ok=True)
     held_out = torch.arange(len(points)) % 10 == 9
     torch.manual_seed(0)
     size = {"num_layers": 6, "width": 64}
@@ -45,6 +49,11 @@ def main() -> None:
         negative_log_likelihood(flow, batch).backward()
         optimizer.step()
     after = negative_log_likelihood(flow, points[held_out]).item()
+    if not math.isfinite(before + after):
+        raise ValueError(
+            f"the negative log-likelihood went from {before} to {after}; scale the points, of"
+            f" which the largest is {points.abs().max():g}, to about 1"
+        )
     save_weights(flow, args.folder / "model.safetensors")
     write_json({"model": "realnvp", "hyperparameters": size}, args.folder / "summary.json")
     print(
@@ -56,5 +65,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (UserError, OSError, EOFError, BadZipFile, ValueError, KeyError) as error:
+    except (UserError, OSError, ValueError) as error:
         sys.exit(f"error: {error}")

@@ -59,8 +59,10 @@ def _count_with_a_bias_a_channel() -> str:
 
 def _inverse_error(tier: Tier) -> str:
     errors = [
-        f"{tier.row('otflow_inverse_error', model='otflow', rk4_steps=n)['inverse_error']:.1e} with {n}"
-        for n in (4, 8, 64)
+        f"{row['inverse_error']:.1e} with {row['rk4_steps']}"
+        for row in (
+            tier.row("otflow_inverse_error", model="otflow", rk4_steps=n) for n in (4, 8, 64)
+        )
     ]
     return "relative error " + ", ".join(errors)
 

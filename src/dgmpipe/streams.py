@@ -4,6 +4,8 @@ import hashlib
 
 import torch
 
+from dgmpipe.arguments import whole_number
+
 __all__ = ["random_stream", "stream_seed"]
 
 
@@ -13,13 +15,16 @@ def stream_seed(seed: int, purpose: str) -> int:
     Hashing keeps the streams of neighbouring seeds and of different purposes unrelated, and a
     new purpose leaves the old ones as they are.
 
+    Raises:
+        ValueError: If `seed` is no whole number.
+
     Example:
         >>> stream_seed(0, "noise") == stream_seed(0, "noise")
         True
         >>> stream_seed(0, "noise") == stream_seed(1, "noise")
         False
     """
-    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    digest = hashlib.sha256(f"{whole_number(seed, 'seed')}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 

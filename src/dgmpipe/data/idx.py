@@ -5,7 +5,9 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from dgmpipe.arguments import to_tensor
 from dgmpipe.errors import UserError
 
 __all__ = ["idx_bytes", "parse_idx", "read_idx"]
@@ -15,16 +17,17 @@ NDIM_OF_MAGIC = {0x0801: 1, 0x0803: 3}
 MAGIC_OF_NDIM = {ndim: magic for magic, ndim in NDIM_OF_MAGIC.items()}
 
 
-def idx_bytes(array: np.ndarray) -> bytes:
+def idx_bytes(values: ArrayLike) -> bytes:
     """Return the IDX file of labels (N,) or images (N, H, W) of bytes.
 
     Raises:
-        ValueError: If the array is not of uint8, not of 1 or 3 dimensions, or empty.
+        ValueError: If the array is not of uint8, not of 1 or 3 dimensions, empty, or partly masked.
 
     Example:
         >>> idx_bytes(np.array([5, 0, 4], dtype=np.uint8)).hex(" ")
         '00 00 08 01 00 00 00 03 05 00 04'
     """
+    array = to_tensor(values, "the array").numpy()
     if array.dtype != np.uint8 or array.ndim not in MAGIC_OF_NDIM or array.size == 0:
         raise ValueError(
             "an IDX array must have dtype uint8, 1 or 3 dimensions and at least one element,"

@@ -6,18 +6,35 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
+
+from dgmpipe.arguments import (
+    in_transform,
+    log_density,
+    positive_number,
+    require_stream,
+    to_tensor,
+    whole_number,
+)
 
 __all__ = ["MoonsDensity", "sample_moons"]
 
 # exp(-40) is below the rounding of a double: after such a drop an integrand adds nothing.
 NEGLIGIBLE_DROP = 40.0
 QUADRATURE_NODES = 32
+_NOISE = 1e-30, 1e30
+_QUADRATURE = [
+    (float(node), float(weight))
+    for node, weight in zip(*np.polynomial.legendre.leggauss(QUADRATURE_NODES), strict=True)
+]
 
 
-def _check_noise(noise: float) -> None:
-    if not 0 < noise < math.inf:
-        raise ValueError(f"noise must be positive and finite, not {noise}")
+def _read_noise(noise: Any) -> float:
+    number = positive_number(noise, "noise")
+    if not _NOISE[0] <= number <= _NOISE[1]:  # beyond, squares are beyond a double
+        raise ValueError(f"noise must be between {_NOISE[0]:g} and {_NOISE[1]:g}, not {number:g}")
+    return number
 
 
 def sample_moons(n: int, noise: float, generator: torch.Generator) -> Tensor:
@@ -32,15 +49,15 @@ def sample_moons(n: int, noise: float, generator: torch.Generator) -> Tensor:
         generator: Source of the randomness; the points are on its device.
 
     Raises:
-        ValueError: If `n` is less than 1, or `noise` is not positive and finite.
+        ValueError: If `n` is no whole number or less than 1, `noise` is not positive and finite, or
+            `generator` is no `torch.Generator`.
 
     Example:
         >>> sample_moons(3, 0.05, torch.Generator().manual_seed(0)).shape
         torch.Size([3, 2])
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, not {n}")
-    _check_noise(noise)
+    n, noise = whole_number(n, "n", 1), _read_noise(noise)
+    require_stream(generator, "generator", on_cpu=False)
     options: dict[str, Any] = {"generator": generator, "device": generator.device}
     angle = math.pi * torch.rand(n, **options)
     outer = torch.stack([angle.cos(), angle.sin()], dim=1)
@@ -66,28 +83,35 @@ class MoonsDensity:
     """
 
     def __init__(self, noise: float) -> None:
-        _check_noise(noise)
-        self.noise = noise
+        self.noise = _read_noise(noise)
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log p(x) in nats at the points `x` (N, 2): shape (N,), dtype and device of `x`.
+    def log_prob(self, x: Tensor | ArrayLike) -> Tensor:
+        """Return log p(x) in nats at the points `x` (N, 2): a tensor (N,) on the device of `x`.
 
         Computed in double precision to about 1e-12, relative to log p where that is large, however
-        far out a point lies.
+        far out a point lies; −∞ where a coordinate is infinite. All derivatives exist.
+
+        Args:
+            x: A tensor, or anything that NumPy reads. The result has its type, or that of a double
+                if these are whole numbers.
 
         Raises:
-            ValueError: If `x` is not of shape (N, 2), not of floats, or not finite.
+            ValueError: If `x` is not of shape (N, 2), not of real numbers, or some are NaN.
         """
-        if x.ndim != 2 or x.shape[1] != 2 or not x.is_floating_point():
-            raise ValueError(
-                f"points must be floats of shape (N, 2), not {x.dtype} of shape {tuple(x.shape)}"
-            )
-        if not x.isfinite().all():
-            raise ValueError("points must be finite, but some are NaN or infinite")
+        x = to_tensor(x, "points")
+        if x.ndim != 2 or x.shape[1] != 2:
+            raise ValueError(f"points must have shape (N, 2), not {tuple(x.shape)}")
         points = x.double()
+        if not in_transform() and points.isnan().any():
+            raise ValueError("points must be numbers, but some are NaN")
+        values = log_density(self._log_prob, points)
+        return values.to(x.dtype) if x.is_floating_point() else values
+
+    def _log_prob(self, points: Tensor) -> Tensor:
         outer = self._log_half_circle(points)
         inner = self._log_half_circle(points.new_tensor([1.0, 0.5]) - points)
-        return (torch.logaddexp(outer, inner) - math.log(2)).to(x.dtype)
+        # Of torch.logaddexp the second derivative is NaN where one of the two is far smaller.
+        return torch.stack([outer, inner]).logsumexp(0) - math.log(2)
 
     def entropy(self) -> float:
         """Return the differential entropy -∫ p log p in nats, to about 1e-9.
@@ -110,41 +134,56 @@ class MoonsDensity:
     def _log_half_circle(self, points: Tensor) -> Tensor:
         """Return the log density (N,) of the noisy upper half of the unit circle.
 
-        At the polar coordinates (r, φ) it is N(r; 1, σ²) / (σ √(2π)) times the mean over the
-        angles t in [0, π] of exp(κ (cos(t-φ) - 1)), where κ = r/σ². With u = |t-φ|, folded into
-        [0, π], the range of t is two pieces along which the integrand falls: from 0 to φ and to
-        π-φ if the point is above the diameter, from -φ and from π+φ to π if below.
+        It is the mean of N(x; c(t), σ²I) over the angles t in [0, π] of c(t) = (cos t, sin t).
+        With a = c(s), the point of the half circle that is nearest to x, and κ = ‖x‖/σ² it is
+        N(x; a, σ²I) times the mean of exp((x − a)·(c(t) − a)/σ² − ‖c(t) − a‖²/(2σ²)), which is
+        exp(x·(c(t) − a)/σ²), since both are of length 1. The range of t is two pieces along which
+        this falls: from s on in both directions if the point is above the diameter, from both ends
+        if below.
+
+        The nodes of the quadrature depend on x, but wherever they are, the integral is the same. So
+        derivatives take them as given, and polar coordinates, which have none at the centre, are
+        for the nodes alone.
         """
-        r = torch.hypot(points[:, 0], points[:, 1])
-        angle = torch.atan2(points[:, 1], points[:, 0]).abs()
-        above = points[:, 1] >= 0
-        kappa = r / self.noise**2
+        # Not no_grad, which forward mode does not heed.
+        x, y = points.detach().unbind(1)
+        kappa, polar, above = torch.hypot(x, y) / self.noise**2, torch.atan2(y, x), y >= 0
+        below_left, below_right = ~above & (x < 0), ~above & (x >= 0)
+        angle, rest = polar.abs(), math.pi - polar.abs()
+        # Of each piece: where it begins, in which direction it goes, and half its length.
+        first = torch.where(above, polar, 0), torch.where(above, -1, 1)
+        second = torch.where(above, polar, math.pi), torch.where(above, 1, -1)
+        nearest = torch.where(below_left, second[0], first[0])
+        windows = [
+            _half_window(kappa, torch.where(above, 0, start), torch.where(above, start, length))
+            for start, length in ((angle, rest), (rest, angle))
+        ]
 
-        def log_piece(angle: Tensor) -> Tensor:
-            start = torch.where(above, 0, angle)
-            length = torch.where(above, angle, math.pi - angle)
-            return _log_piece(kappa, start, length)
-
-        log_integral = torch.logaddexp(log_piece(angle), log_piece(math.pi - angle))
+        x, y = points.unbind(1)
+        # Between the two ends of the half circle x·(c(t) − a) differs by 2x.
+        gaps = torch.where(below_left, 2 * x, 0), torch.where(below_right, -2 * x, 0)
+        total = torch.zeros_like(x)
+        for (begin, sign), half_window, gap in zip((first, second), windows, gaps, strict=True):
+            for node, weight in _QUADRATURE:
+                h = sign * half_window * (1 + node) / 2
+                across = y * torch.cos(begin + h) - x * torch.sin(begin + h)
+                exponent = (gap + 2 * torch.sin(h) * across) / self.noise**2
+                total = total + weight * half_window * torch.exp(exponent)
+        square = (x - torch.cos(nearest)) ** 2 + (y - torch.sin(nearest)) ** 2
         log_constant = math.log(2 * math.pi * self.noise**2) + math.log(math.pi)
-        return log_integral - ((r - 1) / self.noise) ** 2 / 2 - log_constant
+        return torch.log(total) - square / (2 * self.noise**2) - log_constant
 
 
-def _log_piece(kappa: Tensor, start: Tensor, length: Tensor) -> Tensor:
-    """Return log ∫ exp(κ (cos u - 1)) du from `start` over `length`, within [0, π]; each (N,).
+def _half_window(kappa: Tensor, start: Tensor, length: Tensor) -> Tensor:
+    """Return half the range after which exp(κ cos u), falling from `start` on, adds nothing, (N,).
 
-    Gauss-Legendre quadrature up to where the falling integrand is negligible. At u = start + 2h
-    its exponent has dropped by κ (cos(start) - cos(u)) = 2κ sin(start + h) sin(h), and this
-    reaches the negligible drop where tan(h) solves a quadratic equation.
+    It is at most half the `length`. At u = start + 2h the exponent has dropped by
+    κ (cos(start) - cos(u)) = 2κ sin(start + h) sin(h), and this reaches the negligible drop where
+    tan(h) solves a quadratic equation.
     """
     sin, cos = start.sin(), start.cos()
     drop = NEGLIGIBLE_DROP / kappa
     discriminant = sin**2 + drop * (2 * cos - drop)
     # A negative discriminant: the integrand never drops so far, and arctan gives all of [0, π].
     half_window = torch.atan(drop / (sin + discriminant.clamp_min(0).sqrt()))
-    half_window = torch.minimum(half_window, length / 2)
-    total = torch.zeros_like(kappa)
-    for node, weight in zip(*np.polynomial.legendre.leggauss(QUADRATURE_NODES), strict=True):
-        h = half_window * (1 + float(node)) / 2
-        total += float(weight) * torch.exp(-2 * kappa * torch.sin(start + h) * torch.sin(h))
-    return torch.log(half_window * total) - 2 * kappa * (start / 2).sin() ** 2
+    return torch.minimum(half_window, length / 2)

@@ -15,11 +15,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from dgmpipe.arguments import to_tensor, whole_number
 from dgmpipe.streams import random_stream
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "energy_distance",
     "energy_test",
     "pairwise_distances",
+    "scaled_to_one",
 ]
 
 # Large enough for matrix products at full speed; a block of distances takes 8 MB.
@@ -41,8 +42,11 @@ _PARTITIONS_AT_ONCE = 1024
 # Numbers that the recomputation of near pairs holds at once.
 _VALUES_AT_ONCE = 2**20
 
-# Squares of larger numbers could overflow in their sum.
+# Distances of larger numbers, or sums of them, could overflow.
 _LARGEST = 1e150
+
+# Of numbers up to one that is between these, squares are within the range of a float.
+_MODERATE = 1e-6, 1e12
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def pairwise_distances(x: Tensor, y: Tensor) -> Tensor:
 
     They come from one matrix product; pairs so near that it would cancel more than a few digits
     are recomputed from their differences. The result is float64, with a relative error of about
-    1e-12 for all pairs, and exactly 0 for equal points.
+    1e-12 for all pairs, and exactly 0 for equal points; `scaled_to_one` is for points whose squares
+    are beyond a double.
 
     Raises:
         ValueError: If x or y is not two-dimensional, or they have different d.
@@ -130,25 +135,27 @@ def energy_distance(
     the null distribution of `energy_test`.
 
     Args:
-        x: Independent points, a tensor or an array (n, ...), bytes or floats, n at least 2;
-            dimensions after the first are flattened.
+        x: Independent points (n, ...), n at least 2: a tensor, or whatever NumPy reads; dimensions
+            after the first are flattened.
         y: Likewise (m, ...), on the same scale: bytes are not divided by 255.
         block_size: Points of each side whose distances are held at once.
 
     Raises:
-        ValueError: If a sample has fewer than 2 points or values that are complex, not finite or
-            above 1e150, the shapes of points differ, or block_size is less than 1.
+        ValueError: If a sample has fewer than 2 points or values that are no real numbers, masked,
+            not finite or above 1e150, the shapes of points differ, or block_size is no whole number
+            or less than 1.
 
     Example:
         >>> estimate = energy_distance([0.0, 1.0, 2.0], [1.0, 3.0, 5.0])
         >>> round(estimate.value, 3), round(estimate.standard_error, 3)
         (0.444, 2.123)
     """
-    points, n = _pool(x, y, block_size)
+    block_size = whole_number(block_size, "block_size", 1)
+    points, n, unit = _pool(x, y)
     if n < 2:
         raise ValueError("the unbiased estimate needs at least 2 points of each sample, not 1")
     sums = _sum_distances(points, _partitions(n, len(points)), block_size)
-    return EnergyDistance(sums.unbiased()[0].item(), sums.standard_error())
+    return EnergyDistance(unit * sums.unbiased()[0].item(), unit * sums.standard_error())
 
 
 @torch.no_grad()
@@ -168,25 +175,26 @@ def energy_test(
     for 20,000 points and 999 permutations.
 
     Args:
-        x: Independent points, a tensor or an array (n, ...), bytes or floats, n at least 1;
-            dimensions after the first are flattened.
+        x: Independent points (n, ...), n at least 1: a tensor, or whatever NumPy reads; dimensions
+            after the first are flattened.
         y: Likewise (m, ...), on the same scale: bytes are not divided by 255.
         num_permutations: B, at least 1.
         block_size: Points of each side whose distances are held at once.
         seed: Of the permutations, which depend on nothing else but n and m.
 
     Raises:
-        ValueError: If a sample is empty or has values that are complex, not finite or above 1e150,
-            the shapes of points differ, or num_permutations or block_size is less than 1.
+        ValueError: If a sample is empty or has values that are no real numbers, masked, not finite
+            or above 1e150, the shapes of points differ, num_permutations or block_size is no whole
+            number or less than 1, or seed is no whole number.
 
     Example:
         >>> result = energy_test(torch.arange(9.0), torch.arange(9.0) + 10)
         >>> round(result.statistic, 3), result.pvalue
         (63.333, 0.001)
     """
-    if num_permutations < 1:
-        raise ValueError(f"num_permutations must be at least 1, not {num_permutations}")
-    points, n = _pool(x, y, block_size)
+    num_permutations = whole_number(num_permutations, "num_permutations", 1)
+    block_size = whole_number(block_size, "block_size", 1)
+    points, n, unit = _pool(x, y)
     m = len(points) - n
     labels = _partitions(n, n + m, num_permutations, seed)
     sums = _sum_distances(points, labels, block_size)
@@ -201,12 +209,12 @@ def energy_test(
     num_exceeding = (statistics[1:] >= statistics[0] - tie).sum().item()
     unbiased = sums.unbiased()
     return EnergyTestResult(
-        statistic=statistics[0].item(),
-        energy_distance=unbiased[0].item(),
-        standard_error=sums.standard_error(),
+        statistic=unit * statistics[0].item(),
+        energy_distance=unit * unbiased[0].item(),
+        standard_error=unit * sums.standard_error(),
         pvalue=(1 + num_exceeding) / (num_permutations + 1),
-        null_distribution=statistics[1:].cpu(),
-        null_energy_distance=unbiased[1:].cpu(),
+        null_distribution=unit * statistics[1:].cpu(),
+        null_energy_distance=unit * unbiased[1:].cpu(),
     )
 
 
@@ -292,22 +300,20 @@ def _partitions(n: int, total: int, num_permutations: int = 0, seed: int = 0) ->
     return labels
 
 
-def _pool(x: Tensor | ArrayLike, y: Tensor | ArrayLike, block_size: int) -> tuple[Tensor, int]:
-    """Return all points (N, d), the smaller sample first, in float64, and that sample's size.
+def _pool(x: Tensor | ArrayLike, y: Tensor | ArrayLike) -> tuple[Tensor, int, float]:
+    """Return all points (N, d), the smaller sample first, that sample's size, and their unit.
 
-    The smaller sample is the labelled one, so that no sum is a small difference of large ones.
+    The points are in float64, in a unit that `scaled_to_one` chooses. The smaller sample is the
+    labelled one, so that no sum is a small difference of large ones.
     """
-    if block_size < 1:
-        raise ValueError(f"block_size must be at least 1, not {block_size}")
-    # An array is copied, since torch warns of those that cannot be written to.
-    x, y = (v if isinstance(v, Tensor) else torch.tensor(np.asarray(v)) for v in (x, y))
+    x, y = to_tensor(x, "x"), to_tensor(y, "y")
     device = x.device if x.is_cuda and x.device == y.device else "cpu"
     samples = []
     for name, values in (("x", x), ("y", y)):
-        if values.ndim == 0 or values.numel() == 0 or values.is_complex():
+        if values.ndim == 0 or values.numel() == 0 or values.is_meta:
             raise ValueError(
-                f"{name} must hold at least one point of real numbers,"
-                f" not {values.dtype} of shape {tuple(values.shape)}"
+                f"{name} must hold at least one point,"
+                f" not {values.dtype} of shape {tuple(values.shape)} on {values.device}"
             )
         points = values.to(device, torch.float64).reshape(len(values), -1)
         largest = points.abs().max().item()
@@ -322,4 +328,18 @@ def _pool(x: Tensor | ArrayLike, y: Tensor | ArrayLike, block_size: int) -> tupl
             f" not {tuple(x.shape[1:])} and {tuple(y.shape[1:])}"
         )
     smaller, larger = sorted(samples, key=len)
-    return torch.cat([smaller, larger]), len(smaller)
+    (points,), unit = scaled_to_one(torch.cat([smaller, larger]))
+    return points, len(smaller), unit
+
+
+def scaled_to_one(*samples: Tensor) -> tuple[list[Tensor], float]:
+    """Return points in a unit in which their squares neither overflow nor vanish, and this unit.
+
+    The unit is a power of 2, which rounds nothing: 1 for points that are neither small nor large.
+    """
+    largest = max(points.abs().max().item() for points in samples)
+    if largest == 0 or _MODERATE[0] <= largest <= _MODERATE[1]:
+        return list(samples), 1.0
+    # The inverse of a smaller power would overflow.
+    unit = 2.0 ** max(math.frexp(largest)[1], -1022)
+    return [(points.double() / unit).to(points) for points in samples], unit

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy import ndimage
 from scipy.special import i0e, i1e
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
+from dgmpipe.arguments import as_type, require_stream, to_tensor, whole_number
 from dgmpipe.models.flow import DIM, Flow
 from dgmpipe.models.otflow import OTFlow
 
@@ -33,7 +35,7 @@ _POINTS_AT_ONCE = 16_384
 
 @torch.no_grad()
 def held_out_nll(
-    flow: Flow, x: Tensor, true_log_prob: Callable[[Tensor], Tensor], *, batch_size: int
+    flow: Flow, x: Tensor | ArrayLike, true_log_prob: Callable[[Tensor], Tensor], *, batch_size: int
 ) -> dict[str, float]:
     """Estimate J_ML of eq. (8) on held-out data, and the KL divergence of eq. (7).
 
@@ -53,10 +55,8 @@ def held_out_nll(
     Raises:
         ValueError: If `x` has fewer than 2 points or another shape, or `batch_size` is less than 1.
     """
-    if batch_size < 1 or len(x) < 2:
-        raise ValueError(
-            f"batch_size must be at least 1 and the points 2, not {batch_size} and {len(x)}"
-        )
+    batch_size = whole_number(batch_size, "batch_size", 1)
+    x = _points(x, "x")
     truth = true_log_prob(x).double()
     x = _as_parameters(flow, x)
     learned = torch.cat([flow.log_prob(part) for part in x.split(batch_size)]).double().to(truth)
@@ -93,7 +93,7 @@ def _mean_with_error(name: str, values: Tensor) -> dict[str, float]:
 
 
 @torch.no_grad()
-def density_grid(flow: Flow, x_axis: Tensor, y_axis: Tensor) -> Tensor:
+def density_grid(flow: Flow, x_axis: Tensor | ArrayLike, y_axis: Tensor | ArrayLike) -> Tensor:
     """Return log p_θ in nats, eq. (6), on a grid: shape (H, W), row i at y_axis[i], on the CPU.
 
     Args:
@@ -104,6 +104,7 @@ def density_grid(flow: Flow, x_axis: Tensor, y_axis: Tensor) -> Tensor:
     Raises:
         ValueError: If an axis is not one-dimensional.
     """
+    x_axis, y_axis = to_tensor(x_axis, "x_axis"), to_tensor(y_axis, "y_axis")
     if x_axis.ndim != 1 or y_axis.ndim != 1:
         raise ValueError(
             "the axes must be one-dimensional,"
@@ -115,7 +116,7 @@ def density_grid(flow: Flow, x_axis: Tensor, y_axis: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def inverse_error(flow: Flow, z: Tensor, *, num_steps: int | None = None) -> float:
+def inverse_error(flow: Flow, z: Tensor | ArrayLike, *, num_steps: int | None = None) -> float:
     """Return ‖g_θ⁻¹(g_θ(z)) − z‖ / ‖z‖ over all latent points `z` (N, 2), as Section 3.3 advises.
 
     Args:
@@ -207,7 +208,7 @@ class Gaussianity:
 
 @torch.no_grad()
 def latent_gaussianity(
-    flow: Flow, x: Tensor, generator: torch.Generator, *, num_null: int = 199
+    flow: Flow, x: Tensor | ArrayLike, generator: torch.Generator, *, num_null: int = 199
 ) -> Gaussianity:
     """Compare z = g_θ⁻¹(x) with N(0, I) by the energy distance (Székely & Rizzo, 2013).
 
@@ -224,9 +225,9 @@ def latent_gaussianity(
     Raises:
         ValueError: If `x` has fewer than 2 points or another shape, or `num_null` is less than 1.
     """
-    if num_null < 1:
-        raise ValueError(f"num_null must be at least 1, not {num_null}")
-    z = flow.inverse(_as_parameters(flow, x))[0]
+    num_null = whole_number(num_null, "num_null", 1)
+    require_stream(generator, "generator")
+    z = flow.inverse(_as_parameters(flow, _points(x, "x")))[0]
     distance = energy_distance_to_normal(z)
     draws = (torch.randn(len(z), DIM, generator=generator) for _ in range(num_null))
     null = torch.tensor([energy_distance_to_normal(draw) for draw in draws], dtype=torch.float64)
@@ -234,7 +235,7 @@ def latent_gaussianity(
     return Gaussianity(distance, null.quantile(0.95).item(), pvalue)
 
 
-def energy_distance_to_normal(z: Tensor) -> float:
+def energy_distance_to_normal(z: Tensor | ArrayLike) -> float:
     """Estimate 2 E‖Z − G‖ − E‖Z − Z′‖ − E‖G − G′‖ without bias, with G and G′ from N(0, I).
 
     Only E‖Z − Z′‖ is a mean over pairs. The others are known: E‖G − G′‖ = √π, and E‖z − G‖ is the
@@ -246,14 +247,23 @@ def energy_distance_to_normal(z: Tensor) -> float:
     Raises:
         ValueError: If `z` has fewer than 2 points or another shape.
     """
-    if z.ndim != 2 or z.shape[1] != DIM or len(z) < 2:
-        raise ValueError(f"z must have shape (N, {DIM}) with N at least 2, not {tuple(z.shape)}")
-    z = z.double().cpu()
+    z = _points(z, "z").double().cpu()
     q = (z.square().sum(dim=1) / 4).numpy()
     to_normal = math.sqrt(math.pi / 2) * ((1 + 2 * q) * i0e(q) + 2 * q * i1e(q)).mean()
     return 2 * float(to_normal) - torch.pdist(z).mean().item() - math.sqrt(math.pi)
 
 
-def _as_parameters(flow: Flow, points: Tensor) -> Tensor:
+def _points(values: Tensor | ArrayLike, name: str) -> Tensor:
+    """Return independent points (N, 2), of which a spread can be estimated."""
+    points = to_tensor(values, name)
+    if points.ndim != 2 or points.shape[1] != DIM or len(points) < 2:
+        raise ValueError(
+            f"{name} must have shape (N, {DIM}) with N at least 2, not {tuple(points.shape)}"
+        )
+    return points
+
+
+def _as_parameters(flow: Flow, points: Tensor | ArrayLike) -> Tensor:
     """Return the points on the flow's device and in its precision."""
-    return points.to(next(flow.parameters()))
+    parameter = next(flow.parameters())
+    return as_type(to_tensor(points, "points"), "points", parameter.dtype).to(parameter.device)

@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from dgmpipe.arguments import positive_number, require_stream, to_tensor, whole_number
 from dgmpipe.data.batches import to_float
 from dgmpipe.evaluation.subject import Subject
+from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.models.vae import VAE
 from dgmpipe.streams import random_stream
 
@@ -33,7 +36,9 @@ class LatentStructure:
     point_images: Tensor
 
 
-def aggregate_posterior(mean: Tensor, log_variance: Tensor, z: Tensor) -> Tensor:
+def aggregate_posterior(
+    mean: Tensor | ArrayLike, log_variance: Tensor | ArrayLike, z: Tensor | ArrayLike
+) -> Tensor:
     """Return the density of the mean of all approximate posteriors, (1/N) Σᵢ e(z|xᵢ), at `z`.
 
     Args:
@@ -43,7 +48,19 @@ def aggregate_posterior(mean: Tensor, log_variance: Tensor, z: Tensor) -> Tensor
 
     Returns:
         Densities, shape (M,).
+
+    Raises:
+        ValueError: If the shapes are others.
     """
+    mean, log_variance, z = (
+        to_tensor(values, name)
+        for name, values in (("mean", mean), ("log_variance", log_variance), ("z", z))
+    )
+    if {mean.ndim, log_variance.ndim, z.ndim} != {2} or mean.shape != log_variance.shape:
+        raise ValueError(
+            "mean, log_variance and z must have shapes (N, q), (N, q) and (M, q), not"
+            f" {tuple(mean.shape)}, {tuple(log_variance.shape)} and {tuple(z.shape)}"
+        )
     precision = torch.exp(-log_variance)
     log_scale = 0.5 * (log_variance + math.log(2 * math.pi)).sum(1)
     densities = []
@@ -59,7 +76,7 @@ def aggregate_posterior(mean: Tensor, log_variance: Tensor, z: Tensor) -> Tensor
 @torch.no_grad()
 def latent_structure(
     vae: VAE,
-    images: Tensor,
+    images: Tensor | ArrayLike,
     *,
     samples_per_image: int,
     limit: float,
@@ -87,11 +104,18 @@ def latent_structure(
     Raises:
         ValueError: If there are fewer candidates than points, or fewer grid points than candidates.
     """
+    require_stream(noise, "noise")
+    limit = positive_number(limit, "limit")
+    samples_per_image = whole_number(samples_per_image, "samples_per_image", 1)
+    resolution = whole_number(resolution, "resolution", 1)
+    num_candidates = whole_number(num_candidates, "num_candidates", 1)
+    num_points = whole_number(num_points, "num_points", 1)
     if not num_points <= num_candidates <= resolution**2:
         raise ValueError(
             f"num_points ({num_points}) must not exceed num_candidates ({num_candidates}),"
             f" nor these the {resolution**2} grid points"
         )
+    images = require_batch(images, IMAGE_SHAPE, "images", vae)
     encoded = [vae.encoder(x) for x in images.split(500)]
     mean, log_variance = (torch.cat(parts) for parts in zip(*encoded, strict=True))
     epsilon = torch.randn(len(mean), samples_per_image, 2, generator=noise).to(mean)

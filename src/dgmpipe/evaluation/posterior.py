@@ -16,13 +16,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.distributions import Normal
 
+from dgmpipe.arguments import positive_number, whole_number
 from dgmpipe.data.batches import to_float
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.subject import Subject
-from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
+from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch, to_model
 from dgmpipe.models.vae import LIKELIHOODS, VAE, kl_to_standard_normal
 
 __all__ = [
@@ -73,13 +75,13 @@ class PosteriorGrid:
 
 @torch.no_grad()
 def posterior_grid(
-    vae: VAE, image: Tensor, *, limit: float = 5, resolution: int = 500
+    vae: VAE, image: Tensor | ArrayLike, *, limit: float = 5, resolution: int = 500
 ) -> PosteriorGrid:
     """Evaluate the posterior of one image on [−limit, limit]², as in Figure 7.
 
     Args:
         vae: Trained, in evaluation mode, with a two-dimensional latent space.
-        image: Intensities in [0, 1], shape (28, 28).
+        image: Intensities in [0, 1], shape (28, 28), a tensor or whatever NumPy reads.
         limit: Half the side of the square.
         resolution: Grid points R along each axis, at least 4.
 
@@ -87,6 +89,7 @@ def posterior_grid(
         ValueError: If the latent space is not two-dimensional, the image is not as said, or limit
             or resolution is too small.
     """
+    image = to_model(image, "the image", vae)
     if image.shape != (28, 28):
         raise ValueError(f"the image must have shape (28, 28), not {tuple(image.shape)}")
     return _posterior_grids(vae, image[None, None], limit, resolution)[0]
@@ -160,7 +163,7 @@ def compare_posteriors(
 
 @torch.no_grad()
 def log_evidence(
-    vae: VAE, images: Tensor, *, limit: float = 5, resolution: int = 500
+    vae: VAE, images: Tensor | ArrayLike, *, limit: float = 5, resolution: int = 500
 ) -> tuple[Estimate, Tensor]:
     """Return log p(x) of many images, eq. (2), and what their posteriors leave near the border.
 
@@ -181,7 +184,7 @@ def log_evidence(
             limit or resolution is too small.
     """
     axis = _axis(vae, limit, resolution)
-    _require_intensities(vae, images)
+    images = _require_intensities(vae, images)
     pixels = images.flatten(1).T
     coarse, border = [], []
     for first in (0, 1):
@@ -203,7 +206,9 @@ def log_evidence(
 
 
 @torch.no_grad()
-def elbo(vae: VAE, images: Tensor, *, limit: float = 5, spacing: float = 0.625) -> Estimate:
+def elbo(
+    vae: VAE, images: Tensor | ArrayLike, *, limit: float = 5, spacing: float = 0.625
+) -> Estimate:
     """Return the evidence lower bound of each image, eq. (22), without Monte Carlo.
 
     The expectation of log p(x|z) is a sum over a grid in the coordinates in which the approximate
@@ -222,7 +227,8 @@ def elbo(vae: VAE, images: Tensor, *, limit: float = 5, spacing: float = 0.625) 
         ValueError: If the latent space is not two-dimensional, or the images are not as said.
     """
     _require_plane(vae)
-    _require_intensities(vae, images)
+    limit, spacing = positive_number(limit, "limit"), positive_number(spacing, "spacing")
+    images = _require_intensities(vae, images)
     line = torch.arange(-limit, limit + spacing / 2, spacing, dtype=torch.float64)
     coarse = [
         torch.cartesian_prod(line[first::2], line[second::2])
@@ -253,7 +259,7 @@ def _posterior_grids(
 ) -> list[PosteriorGrid]:
     """Return the grid of each of a few images (N, 1, 28, 28), for one pass of the generator."""
     axis = _axis(vae, limit, resolution)
-    _require_intensities(vae, images)
+    images = _require_intensities(vae, images)
     columns, rows = torch.meshgrid(axis, axis, indexing="xy")
     points = torch.stack([columns.flatten(), rows.flatten()], dim=1)
     pixels = images.flatten(1).T
@@ -293,10 +299,7 @@ def _combine(coarse: Tensor, log_cell: float) -> tuple[Tensor, Tensor]:
 
 def _axis(vae: VAE, limit: float, resolution: int) -> Tensor:
     _require_plane(vae)
-    if limit <= 0 or resolution < 4:
-        raise ValueError(
-            f"limit must be positive and resolution at least 4, not {limit} and {resolution}"
-        )
+    limit, resolution = positive_number(limit, "limit"), whole_number(resolution, "resolution", 4)
     return torch.linspace(-limit, limit, resolution).to(next(vae.parameters()))
 
 
@@ -308,10 +311,11 @@ def _require_plane(vae: VAE) -> None:
         )
 
 
-def _require_intensities(vae: VAE, images: Tensor) -> None:
-    require_batch(images, IMAGE_SHAPE, "images", vae)
+def _require_intensities(vae: VAE, values: Tensor | ArrayLike) -> Tensor:
+    images = require_batch(values, IMAGE_SHAPE, "images", vae)
     if not ((images >= 0) & (images <= 1)).all():  # NaN is not either
         raise ValueError("images must hold intensities in [0, 1]; divide bytes by 255")
+    return images
 
 
 def evaluate_posteriors(

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dgmpipe.evaluation.energy import pairwise_distances
+from dgmpipe.arguments import to_tensor, whole_number
+from dgmpipe.evaluation.energy import pairwise_distances, scaled_to_one
 from dgmpipe.models.classifier import Classifier
 
 __all__ = [
@@ -118,9 +120,9 @@ class SampleQuality:
 
 @torch.no_grad()
 def sample_quality(
-    generated: Tensor,
-    test: Tensor,
-    training: Tensor,
+    generated: Tensor | ArrayLike,
+    test: Tensor | ArrayLike,
+    training: Tensor | ArrayLike,
     classifier: Classifier,
     *,
     num_neighbours: int = 5,
@@ -129,7 +131,8 @@ def sample_quality(
 ) -> SampleQuality:
     """Compare generated images with test images, and with the training images they may copy.
 
-    All images have intensities in [0, 1].
+    All images have intensities in [0, 1], and are tensors or whatever NumPy reads; this goes for
+    points and logits in the other functions of this module as well.
 
     Args:
         generated: Images (N, 28, 28).
@@ -150,6 +153,10 @@ def sample_quality(
         ValueError: If images are not floats of shape (N, 28, 28) in [0, 1], or too few; if
             num_neighbours or num_searched is less than 1, or confidence is not in [0, 1].
     """
+    generated, test, training = (
+        to_tensor(images, f"{name} images")
+        for name, images in (("generated", generated), ("test", test), ("training", training))
+    )
     for name, images in (("generated", generated), ("test", test), ("training", training)):
         if images.ndim != 3 or images.shape[1:] != (28, 28) or not len(images):
             raise ValueError(
@@ -161,8 +168,7 @@ def sample_quality(
         low, high = images.min().item(), images.max().item()
         if not (low >= 0 and high <= 1):  # NaN is not either
             raise ValueError(f"{name} images must lie in [0, 1], not in [{low:g}, {high:g}]")
-    if num_searched < 1:
-        raise ValueError(f"num_searched must be at least 1, not {num_searched}")
+    num_searched = whole_number(num_searched, "num_searched", 1)
 
     features, logits = _judge(classifier, generated)
     test_features, test_logits = _judge(classifier, test)
@@ -184,7 +190,9 @@ def sample_quality(
     return SampleQuality(numbers, classes)
 
 
-def class_histogram(generated_logits: Tensor, real_logits: Tensor) -> ClassHistogram:
+def class_histogram(
+    generated_logits: Tensor | ArrayLike, real_logits: Tensor | ArrayLike
+) -> ClassHistogram:
     """Count the most probable classes of images by their logits, (N, C) and (M, C).
 
     Raises:
@@ -197,15 +205,14 @@ def class_histogram(generated_logits: Tensor, real_logits: Tensor) -> ClassHisto
         >>> round(histogram.total_variation, 3)
         0.333
     """
-    _require_pair("generated_logits", generated_logits, "real_logits", real_logits)
+    pair = _require_pair("generated_logits", generated_logits, "real_logits", real_logits)
     generated, real = (
-        logits.argmax(1).bincount(minlength=logits.shape[1]).cpu()
-        for logits in (generated_logits, real_logits)
+        logits.argmax(1).bincount(minlength=logits.shape[1]).cpu() for logits in pair
     )
     return ClassHistogram(generated, real)
 
 
-def ambiguous_share(logits: Tensor, confidence: float = 0.9) -> float:
+def ambiguous_share(logits: Tensor | ArrayLike, confidence: float = 0.9) -> float:
     """Return the share of images, by `logits` (N, C), none of whose classes is that probable.
 
     Raises:
@@ -215,7 +222,7 @@ def ambiguous_share(logits: Tensor, confidence: float = 0.9) -> float:
         >>> ambiguous_share(torch.tensor([[0.0, 0.0], [0.0, 5.0]]))
         0.5
     """
-    _require_rows("logits", logits)
+    logits = _require_rows("logits", logits)
     if not 0 <= confidence <= 1:
         raise ValueError(f"confidence must be in [0, 1], not {confidence}")
     return (logits.softmax(1).amax(1) < confidence).double().mean().item()
@@ -223,7 +230,11 @@ def ambiguous_share(logits: Tensor, confidence: float = 0.9) -> float:
 
 @torch.no_grad()
 def compare_features(
-    generated: Tensor, real: Tensor, *, num_neighbours: int = 5, block_size: int = _BLOCK_SIZE
+    generated: Tensor | ArrayLike,
+    real: Tensor | ArrayLike,
+    *,
+    num_neighbours: int = 5,
+    block_size: int = _BLOCK_SIZE,
 ) -> FeatureComparison:
     """Return precision and recall, arXiv:1904.06991, density and coverage, arXiv:2002.09797.
 
@@ -248,12 +259,10 @@ def compare_features(
         >>> compare_features(real[:5] + 0.25, real, num_neighbours=1)
         FeatureComparison(precision=1.0, recall=0.6, density=2.0, coverage=0.6)
     """
-    _require_pair("generated", generated, "real", real)
-    if num_neighbours < 1 or block_size < 1:
-        raise ValueError(
-            "num_neighbours and block_size must be at least 1,"
-            f" not {num_neighbours} and {block_size}"
-        )
+    generated, real = _require_pair("generated", generated, "real", real)
+    (generated, real), _ = scaled_to_one(generated, real)
+    num_neighbours = whole_number(num_neighbours, "num_neighbours", 1)
+    block_size = whole_number(block_size, "block_size", 1)
     for name, points in (("generated", generated), ("real", real)):
         if len(points) <= num_neighbours:
             raise ValueError(
@@ -280,7 +289,9 @@ def compare_features(
 
 
 @torch.no_grad()
-def memorisation(generated: Tensor, test: Tensor, training: Tensor) -> Memorisation:
+def memorisation(
+    generated: Tensor | ArrayLike, test: Tensor | ArrayLike, training: Tensor | ArrayLike
+) -> Memorisation:
     """Measure how near generated images are to training images, against real test images.
 
     Args:
@@ -311,7 +322,7 @@ def memorisation(generated: Tensor, test: Tensor, training: Tensor) -> Memorisat
 
 @torch.no_grad()
 def nearest_training_distances(
-    images: Tensor, training: Tensor, *, block_size: int = _BLOCK_SIZE
+    images: Tensor | ArrayLike, training: Tensor | ArrayLike, *, block_size: int = _BLOCK_SIZE
 ) -> Tensor:
     """Return the Euclidean distances of images to the nearest and second nearest training image.
 
@@ -336,11 +347,11 @@ def nearest_training_distances(
         >>> nearest_training_distances(torch.tensor([[3.0, 4.0]]), training)
         tensor([[0., 5.]], dtype=torch.float64)
     """
-    _require_pair("images", images, "training", training)
+    images, training = _require_pair("images", images, "training", training)
     if len(training) < 2:
         raise ValueError("the second nearest of 1 training image is not defined")
-    if block_size < 1:
-        raise ValueError(f"block_size must be at least 1, not {block_size}")
+    block_size = whole_number(block_size, "block_size", 1)
+    (images, training), unit = scaled_to_one(images, training)
     single = training.float()
     norms = single.square().sum(1)
     distances = []
@@ -350,7 +361,7 @@ def nearest_training_distances(
         chosen = squared.topk(2, largest=False).indices
         difference = some[:, None].double() - training[chosen].double()
         distances.append(torch.linalg.vector_norm(difference, dim=2).sort(dim=1).values)
-    return torch.cat(distances)
+    return unit * torch.cat(distances)
 
 
 def _judge(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -379,24 +390,28 @@ def _distance_blocks(x: Tensor, y: Tensor, block_size: int) -> Iterator[tuple[sl
         yield rows, pairwise_distances(x[rows], y)
 
 
-def _require_rows(name: str, values: Tensor) -> None:
+def _require_rows(name: str, given: Tensor | ArrayLike) -> Tensor:
+    values = to_tensor(given, name)
     if values.ndim != 2 or not values.numel():
         raise ValueError(
             f"{name} must be a table with at least one row, not of shape {tuple(values.shape)}"
         )
     if not values.isfinite().all():
         raise ValueError(f"{name} must be finite, but row {_bad_row(values)} is not")
+    return values if values.is_floating_point() else values.double()
 
 
 def _bad_row(values: Tensor) -> int:
     return int((~values.isfinite()).any(1).nonzero()[0, 0])
 
 
-def _require_pair(name: str, values: Tensor, other_name: str, others: Tensor) -> None:
-    _require_rows(name, values)
-    _require_rows(other_name, others)
+def _require_pair(
+    name: str, given: Tensor | ArrayLike, other_name: str, other_given: Tensor | ArrayLike
+) -> tuple[Tensor, Tensor]:
+    values, others = _require_rows(name, given), _require_rows(other_name, other_given)
     if values.shape[1] != others.shape[1]:
         raise ValueError(
             f"{name} and {other_name} must have rows of one length,"
             f" not {values.shape[1]} and {others.shape[1]}"
         )
+    return values, others

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from dgmpipe.arguments import require_stream, whole_number
 from dgmpipe.data.batches import to_float
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.subject import Subject
@@ -60,10 +61,10 @@ def sample_images(generator: Generator, n: int, noise: torch.Generator) -> Tenso
     `generator` is in evaluation mode; `noise` is a random stream on the CPU.
 
     Raises:
-        ValueError: If `n` is less than 1.
+        ValueError: If `n` is no whole number or less than 1, or `noise` no stream on the CPU.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, not {n}")
+    n = whole_number(n, "n", 1)
+    require_stream(noise, "noise")
     device = next(generator.parameters()).device
     z = torch.randn(n, generator.latent_dim, generator=noise).to(device)
     return torch.cat([generator(some) for some in z.split(500)])[:, 0]
@@ -76,10 +77,9 @@ def interpolate(generator: Generator, steps: int) -> Tensor:
     `generator` is in evaluation mode.
 
     Raises:
-        ValueError: If `steps` is less than 1.
+        ValueError: If `steps` is no whole number or less than 1.
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, not {steps}")
+    steps = whole_number(steps, "steps", 1)
     device = next(generator.parameters()).device
     line = torch.linspace(-1, 1, steps, device=device)
     return generator(line[:, None].expand(-1, generator.latent_dim))[:, 0]

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgmpipe.arguments import whole_number
 from dgmpipe.models.convolution import FromChannels, FromOneChannel
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
@@ -25,7 +27,7 @@ class Classifier(nn.Module):
             four times as many features.
 
     Raises:
-        ValueError: If `width` is less than 1.
+        ValueError: If `width` is no whole number or less than 1.
 
     Example:
         >>> classifier = Classifier(width=16)
@@ -39,8 +41,7 @@ class Classifier(nn.Module):
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
-        if width < 1:
-            raise ValueError(f"width must be at least 1, not {width}")
+        width = whole_number(width, "width", 1)
         # The batch norms take a constant of the convolutions out again.
         self.layers = nn.Sequential(
             FromOneChannel(width, bias=False),
@@ -54,7 +55,7 @@ class Classifier(nn.Module):
         )
         self.output = nn.Linear(4 * width, 10)
 
-    def features(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor | ArrayLike) -> Tensor:
         """Return the features (N, 4 width), none negative, of images `x` (N, 1, 28, 28).
 
         Args:
@@ -63,10 +64,10 @@ class Classifier(nn.Module):
         Raises:
             ValueError: If `x` is not of shape (N, 1, 28, 28).
         """
-        require_batch(x, IMAGE_SHAPE, "images", self)
+        x = require_batch(x, IMAGE_SHAPE, "images", self)
         return self.layers(x)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | ArrayLike) -> Tensor:
         """Return the logits (N, 10) of images `x` (N, 1, 28, 28), as `output` makes of features."""
         return self.output(self.features(x))
 

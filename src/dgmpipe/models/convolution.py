@@ -4,6 +4,9 @@ The kernels that serve `nn.Conv2d` on a CPU work on many channels at once; with 
 times as long as a matrix product with all 4×4 patches of the images. And where the channels of a
 value are last but those of its gradient are not, what goes element by element takes four times as
 long.
+
+Their derivatives by hand can be differentiated again; where torch differentiates in other ways than
+backward, or chooses the precision, its own convolutions take their place.
 """
 
 import math
@@ -12,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dgmpipe.models.derivatives import by_hand
 
 __all__ = ["FromChannels", "FromOneChannel", "ToChannels", "ToOneChannel"]
 
@@ -31,6 +36,8 @@ class FromOneChannel(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of images `x`, in memory with the channels last."""
+        if not by_hand(x, self.weight, self.bias):
+            return super().forward(x)
         return _PatchesTimes.apply(x, self.weight.flatten(1), self.bias)
 
 
@@ -46,6 +53,8 @@ class ToOneChannel(nn.ConvTranspose2d):
 
     def forward(self, h: Tensor) -> Tensor:  # type: ignore[override] # one size of output here
         """Return the images that a layer `h` makes."""
+        if not by_hand(h, self.weight, self.bias):
+            return super().forward(h)
         return _SumOfPatches.apply(h, self.weight.flatten(1)) + self.bias
 
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
 from dgmpipe.models.flow import DIM, Flow
-from dgmpipe.models.registry import task_class
-from dgmpipe.models.storage import load_model
+from dgmpipe.models.storage import load_model, untrained_model
 
 __all__ = ["export_generator"]
 
@@ -61,7 +60,7 @@ def _generator(network: nn.Module) -> nn.Module | None:
 @functools.cache  # following OT-Flow's 32 evaluations of ∇Φ takes seconds
 def _program(kind: str, hyperparameters: str) -> tuple[ExportedProgram, Tensor]:
     """Return the program of an untrained generator, and latent points (4, q)."""
-    network = task_class(kind).build(json.loads(hyperparameters))
+    network = untrained_model(kind, json.loads(hyperparameters))
     # In the layout that `load_model` gives to a trained one, for the same rounding.
     network = network.to(memory_format=torch.channels_last).eval().requires_grad_(False)
     generator = _generator(network)

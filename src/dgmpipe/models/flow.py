@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from dgmpipe.arguments import log_density, require_stream, whole_number
+from dgmpipe.models.inputs import require_batch
 from dgmpipe.training.task import Task
 
 __all__ = ["DIM", "Flow", "FlowTask", "log_normal", "negative_log_likelihood"]
@@ -24,10 +27,12 @@ class Flow(nn.Module, ABC):
     """An invertible generator g_θ of the plane, whose likelihood is known by eq. (6).
 
     A subclass brings `forward`, `inverse` and `hidden_states`; the latent distribution is N(0, I).
+    Points are tensors of the model's type on its device, or anything that NumPy reads, which is
+    converted; what is returned are tensors.
     """
 
     @abstractmethod
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, z: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
         """Return x = g_θ(z), shape (N, 2), and log |det ∇g_θ(z)|, shape (N,), for `z` (N, 2).
 
         Raises:
@@ -35,7 +40,7 @@ class Flow(nn.Module, ABC):
         """
 
     @abstractmethod
-    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, x: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
         """Return z = g_θ⁻¹(x), shape (N, 2), and log |det ∇g_θ⁻¹(x)|, shape (N,), for `x` (N, 2).
 
         Raises:
@@ -43,19 +48,26 @@ class Flow(nn.Module, ABC):
         """
 
     @abstractmethod
-    def hidden_states(self, z: Tensor) -> Tensor:
+    def hidden_states(self, z: Tensor | ArrayLike) -> Tensor:
         """Return what the K layers make of `z` (N, 2), shape (K+1, N, 2), from z to x = g_θ(z).
 
         Raises:
             ValueError: If `z` is not of shape (N, 2).
         """
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor | ArrayLike) -> Tensor:
         """Return log p_θ(x) in nats, eq. (6), shape (N,), for `x` (N, 2).
+
+        It is −∞ where a coordinate is infinite, or so large that its powers are, and NaN where one
+        is NaN.
 
         Raises:
             ValueError: If `x` is not of shape (N, 2).
         """
+        x = require_batch(x, (DIM,), "points", self)
+        return log_density(self._log_prob, x)
+
+    def _log_prob(self, x: Tensor) -> Tensor:
         z, log_det = self.inverse(x)
         return log_normal(z) + log_det
 
@@ -69,16 +81,17 @@ class Flow(nn.Module, ABC):
                 sees the same numbers.
 
         Raises:
-            ValueError: If `n` is negative.
+            ValueError: If `n` is no whole number or negative, or `generator` no stream on the CPU.
         """
-        if n < 0:
-            raise ValueError(f"n must be at least 0, not {n}")
+        n = whole_number(n, "n", 0)
+        if generator is not None:
+            require_stream(generator, "generator")
         parameter = next(self.parameters())
         z = torch.randn(n, DIM, generator=generator, dtype=parameter.dtype).to(parameter.device)
         return self(z)[0]
 
 
-def negative_log_likelihood(flow: Flow, x: Tensor) -> Tensor:
+def negative_log_likelihood(flow: Flow, x: Tensor | ArrayLike) -> Tensor:
     """Return the mean of −log p_θ(x) in nats, eq. (8), a scalar, for a batch `x` (N, 2).
 
     Raises:

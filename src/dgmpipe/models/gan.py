@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgmpipe.arguments import whole_number
 from dgmpipe.evaluation.energy import energy_distance
 from dgmpipe.models.convolution import FromChannels, FromOneChannel
 from dgmpipe.models.generator import Generator
@@ -29,7 +31,7 @@ class Discriminator(nn.Module):
         width: Channels of the first convolution; the second has twice as many.
 
     Raises:
-        ValueError: If `width` is less than 1.
+        ValueError: If `width` is no whole number or less than 1.
 
     Example:
         >>> discriminator = Discriminator()
@@ -41,8 +43,7 @@ class Discriminator(nn.Module):
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
-        if width < 1:
-            raise ValueError(f"width must be at least 1, not {width}")
+        width = whole_number(width, "width", 1)
         self.layers = nn.Sequential(
             FromOneChannel(width),
             nn.BatchNorm2d(width),
@@ -53,7 +54,7 @@ class Discriminator(nn.Module):
             FromChannels((2 * width, 7, 7), 1),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | ArrayLike) -> Tensor:
         """Return logits (N,) for images `x` (N, 1, 28, 28) with intensities in [0, 1].
 
         The layers see the intensities scaled to [−1, 1]. The logit of d_φ(x) is its argument of
@@ -62,7 +63,7 @@ class Discriminator(nn.Module):
         Raises:
             ValueError: If `x` is not of shape (N, 1, 28, 28).
         """
-        require_batch(x, IMAGE_SHAPE, "images", self)
+        x = require_batch(x, IMAGE_SHAPE, "images", self)
         return self.layers(2 * x - 1)[:, 0]
 
 

@@ -1,8 +1,10 @@
 """The generator that the VAE and both GANs share."""
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from dgmpipe.arguments import whole_number
 from dgmpipe.models.convolution import ToChannels, ToOneChannel
 from dgmpipe.models.inputs import require_batch
 
@@ -21,7 +23,7 @@ class Generator(nn.Module):
         width: Channels of the 14×14 layer; the 7×7 layer has twice as many.
 
     Raises:
-        ValueError: If `latent_dim` or `width` is less than 1.
+        ValueError: If `latent_dim` or `width` is no whole number or less than 1.
 
     Example:
         >>> generator = Generator()
@@ -33,11 +35,8 @@ class Generator(nn.Module):
 
     def __init__(self, latent_dim: int = 2, width: int = 32) -> None:
         super().__init__()
-        if latent_dim < 1 or width < 1:
-            raise ValueError(
-                f"latent_dim and width must be at least 1, not {latent_dim} and {width}"
-            )
-        self.latent_dim = latent_dim
+        self.latent_dim = latent_dim = whole_number(latent_dim, "latent_dim", 1)
+        width = whole_number(width, "width", 1)
         self.layers = nn.Sequential(
             ToChannels(latent_dim, (2 * width, 7, 7)),
             nn.BatchNorm2d(2 * width),
@@ -48,15 +47,17 @@ class Generator(nn.Module):
             ToOneChannel(width),
         )
 
-    def logits(self, z: Tensor) -> Tensor:
+    def logits(self, z: Tensor | ArrayLike) -> Tensor:
         """Return the images before the sigmoid of eq. (5): `z` (N, q) -> (N, 1, 28, 28).
+
+        Points are a tensor of the model's type, or anything that NumPy reads.
 
         Raises:
             ValueError: If `z` is not of shape (N, q).
         """
-        require_batch(z, (self.latent_dim,), "latent points", self)
+        z = require_batch(z, (self.latent_dim,), "latent points", self)
         return self.layers(z)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor | ArrayLike) -> Tensor:
         """Return images with intensities in (0, 1), eq. (5): `z` (N, q) -> (N, 1, 28, 28)."""
         return torch.sigmoid(self.logits(z))

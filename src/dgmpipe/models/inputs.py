@@ -1,33 +1,66 @@
-"""What every model asks of the tensors that it is given."""
+"""What every model asks of the points and images that it is given."""
 
+import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-__all__ = ["IMAGE_SHAPE", "require_batch"]
+from dgmpipe.arguments import as_type, to_tensor
+
+__all__ = ["IMAGE_SHAPE", "require_batch", "to_model"]
 
 IMAGE_SHAPE = (1, 28, 28)
 
 
-def require_batch(batch: Tensor, shape: tuple[int, ...], name: str, model: nn.Module) -> None:
-    """Check that a batch has the shape, and the model's kind of numbers and device.
+def to_model(values: Tensor | ArrayLike, name: str, model: nn.Module) -> Tensor:
+    """Return values as a tensor; what is not one gets the model's type and device.
+
+    Raises:
+        ValueError: As `to_tensor` does, or if a value is beyond the model's type.
+    """
+    tensor = to_tensor(values, name)
+    parameter = next(model.parameters(), None)
+    if isinstance(values, Tensor) or parameter is None:
+        return tensor
+    return as_type(tensor, name, parameter.dtype).to(parameter.device)
+
+
+def require_batch(
+    values: Tensor | ArrayLike, shape: tuple[int, ...], name: str, model: nn.Module
+) -> Tensor:
+    """Return a batch as a tensor of the model's type, on its device.
+
+    What is not a tensor is converted. A tensor has to be of the model's type and on its device, or
+    under autocast of the type that this converts to.
 
     Args:
-        batch: What the model is given.
-        shape: Expected of each of its rows.
-        name: What to call it, in the plural, such as "images".
+        values: What the model is given.
+        shape: Expected of each row.
+        name: What to call the rows, in the plural, such as "images".
         model: Its first parameter, if it has one, tells type and device.
 
     Raises:
-        TypeError: If it is not a tensor.
-        ValueError: If its shape, its numbers' type or its device is another.
+        ValueError: If shape, type or device is another, there are no real numbers, or images of
+            bytes.
     """
-    if not isinstance(batch, Tensor):
-        raise TypeError(f"{name} must be a tensor, not of type {type(batch).__name__}")
+    batch = to_model(values, name, model)
+    if shape == IMAGE_SHAPE and not isinstance(values, Tensor):
+        given = to_tensor(values, name).dtype
+        if not given.is_floating_point:
+            raise ValueError(f"{name} must be floats, not {given}; divide bytes by 255")
     if batch.ndim != len(shape) + 1 or batch.shape[1:] != shape:
         expected = ", ".join(map(str, ("N", *shape)))
         raise ValueError(f"{name} must have shape ({expected}), not {tuple(batch.shape)}")
     parameter = next(model.parameters(), batch)
-    if (batch.dtype, batch.device) != (parameter.dtype, parameter.device):
+    if batch.device != parameter.device or batch.dtype not in _dtypes(parameter):
         raise ValueError(
             f"{name} are {batch.dtype} on {batch.device}, but the model's parameters are"
             f" {parameter.dtype} on {parameter.device}; convert one to the other"
         )
+    return batch
+
+
+def _dtypes(parameter: Tensor) -> tuple[torch.dtype, ...]:
+    device = parameter.device.type
+    if not torch.is_autocast_enabled(device):
+        return (parameter.dtype,)
+    return parameter.dtype, torch.get_autocast_dtype(device)

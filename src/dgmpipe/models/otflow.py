@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgmpipe.arguments import whole_number
 from dgmpipe.models.flow import DIM, Flow, FlowTask, log_normal
 from dgmpipe.models.inputs import require_batch
-from dgmpipe.models.otflow_path import RK4Path
+from dgmpipe.models.otflow_path import log_cosh, rk4_path
 
 __all__ = ["Characteristics", "OTFlow", "OTFlowTask", "Potential", "ot_flow_objective"]
 
@@ -45,7 +47,7 @@ class OTFlow(Flow):
         rank: Rank of the quadratic form in Φ, at least 1; the paper's is min(10, dimension + 1).
 
     Raises:
-        ValueError: If `width`, `num_steps` or `rank` is less than 1.
+        ValueError: If `width`, `num_steps` or `rank` is no whole number or less than 1.
 
     Example:
         >>> flow = OTFlow()
@@ -58,14 +60,10 @@ class OTFlow(Flow):
 
     def __init__(self, width: int = 32, num_steps: int = 8, rank: int = 3) -> None:
         super().__init__()
-        if width < 1 or num_steps < 1 or rank < 1:
-            raise ValueError(
-                f"width, num_steps and rank must be at least 1, not {width}, {num_steps} and {rank}"
-            )
-        self.num_steps = num_steps
-        self.potential = Potential(width, rank)
+        self.num_steps = whole_number(num_steps, "num_steps", 1)
+        self.potential = Potential(whole_number(width, "width", 1), whole_number(rank, "rank", 1))
 
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, z: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
         """Return x = g_θ(z), (N, 2), and log |det ∇g_θ(z)|, (N,), eqs. (14) and (16).
 
         Both carry the error of the Runge-Kutta scheme.
@@ -76,7 +74,7 @@ class OTFlow(Flow):
         end = self.integrate(z, reverse=False)
         return end.y, end.log_det
 
-    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, x: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
         """Return z = g_θ⁻¹(x), (N, 2), and log |det ∇g_θ⁻¹(x)|, (N,), eqs. (15) and (16).
 
         Both carry the error of the Runge-Kutta scheme.
@@ -87,18 +85,18 @@ class OTFlow(Flow):
         end = self.integrate(x, reverse=True)
         return end.y, end.log_det
 
-    def hidden_states(self, z: Tensor) -> Tensor:
+    def hidden_states(self, z: Tensor | ArrayLike) -> Tensor:
         """Return the characteristics of eq. (14) after each step, shape (num_steps+1, N, 2).
 
         Raises:
             ValueError: If `z` is not of shape (N, 2).
         """
-        require_batch(z, (DIM,), "points", self)
+        z = require_batch(z, (DIM,), "points", self)
         path = self._path(z, reverse=False, num_steps=self.num_steps, at_once=1)
         return torch.stack([state[:, :DIM] for state in path])
 
     def integrate(
-        self, y: Tensor, *, reverse: bool, num_steps: int | None = None
+        self, y: Tensor | ArrayLike, *, reverse: bool, num_steps: int | None = None
     ) -> Characteristics:
         """Follow the characteristics, eq. (14), or in `reverse` eq. (15), with equal RK4 steps.
 
@@ -114,10 +112,8 @@ class OTFlow(Flow):
         Raises:
             ValueError: If `y` is not of shape (N, 2), or `num_steps` is less than 1.
         """
-        require_batch(y, (DIM,), "points", self)
-        num_steps = self.num_steps if num_steps is None else num_steps
-        if num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, not {num_steps}")
+        y = require_batch(y, (DIM,), "points", self)
+        num_steps = whole_number(self.num_steps if num_steps is None else num_steps, "num_steps", 1)
         # With a gradient all steps are kept in memory anyhow.
         at_once = num_steps if torch.is_grad_enabled() else 1
         *_, end = self._path(y, reverse=reverse, num_steps=num_steps, at_once=at_once)
@@ -134,7 +130,7 @@ class OTFlow(Flow):
         phi = self.potential
         parameters = (*phi.opening.parameters(), *phi.residual.parameters(), phi.w, phi.A, phi.b)
         for _ in range(num_steps // at_once):
-            s, more = RK4Path.apply(s, h, at_once, *parameters)
+            s, more = rk4_path(s, h, at_once, *parameters)
             integrals = integrals + more
             yield torch.cat([s, integrals], dim=1)
 
@@ -166,15 +162,9 @@ class Potential(nn.Module):
         return net @ self.w + 0.5 * (s @ self.A.T).square().sum(dim=1) + s @ self.b + self.c
 
 
-def log_cosh(p: Tensor) -> Tensor:
-    """Return log(eᵖ + e⁻ᵖ) = log cosh p + log 2, without overflow."""
-    # Above its threshold softplus is the identity, there to the rounding of a double.
-    return F.softplus(2 * p, threshold=40) - p
-
-
 def ot_flow_objective(
     flow: OTFlow,
-    x: Tensor,
+    x: Tensor | ArrayLike,
     *,
     alpha_transport: float = 1.0,
     alpha_likelihood: float = 10.0,

@@ -1,8 +1,9 @@
-"""The characteristics of OT-Flow and their derivative, by hand.
+"""The characteristics of OT-Flow and their derivative, by hand and by torch.
 
-Of an integration by autograd most time goes into recording some thousand small operations. Here the
-stages of the Runge-Kutta scheme, which wait for each other, do only what the next one needs; all
-else is done for all stages at once.
+Of an integration by autograd most time goes into recording some thousand small operations. By hand
+the stages of the Runge-Kutta scheme, which wait for each other, do only what the next one needs;
+all else is done for all stages at once. This serves a training. For second derivatives, and where
+torch differentiates in other ways than backward, there is the same in operations of torch.
 
 The notation is that of arXiv:2006.00104 for Φ(s) = wᵀN(s) + ½ sᵀAᵀA s + bᵀs + c with
 N(s) = u + σ(K₁u + k₁), u = σ(K₀s + k₀) and σ' = tanh. A bar on a name, as in `start_bar`, is the
@@ -13,12 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from dgmpipe.models.derivatives import by_hand
 from dgmpipe.models.flow import DIM
 
-__all__ = ["RK4Path"]
+__all__ = ["log_cosh", "rk4_path"]
 
 # The classical scheme of order 4: where in a step its stages are, and what they count, in sixths.
 _NODES = (0.0, 0.5, 0.5, 1.0)
@@ -26,13 +27,61 @@ _SIXTHS = (1.0, 2.0, 2.0, 1.0)
 _STAGES = len(_NODES)
 
 
-class RK4Path(torch.autograd.Function):
-    """Runge-Kutta steps along the characteristics of eq. (14), and integrals along the way.
+def rk4_path(s: Tensor, h: float, num_steps: int, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """Take Runge-Kutta steps along the characteristics of eq. (14), and integrate along the way.
 
-    `RK4Path.apply(s, h, num_steps, K0, k0, K1, k1, w, A, b)` takes `num_steps` steps of length `h`,
-    negative in reverse, from s = (y, t), shape (N, 3). It returns where they end, (N, 3), and the
-    integrals of the log-determinant, the transport cost and the HJB penalty, (N, 3).
+    It can be differentiated as often as needed, and by every transform of `torch.func`. Under
+    autocast it computes in the type of the parameters.
+
+    Args:
+        s: Where they start, s = (y, t), shape (N, 3).
+        h: Length of a step, negative in reverse.
+        num_steps: Number of steps.
+        parameters: K₀, k₀, K₁, k₁, w, A and b.
+
+    Returns:
+        Where they end, (N, 3), and the integrals of the log-determinant, the transport cost and the
+        HJB penalty, (N, 3).
     """
+    if by_hand(s, *parameters):
+        return _ByHand.apply(s, h, num_steps, *parameters)
+    with torch.autocast(s.device.type, enabled=False):
+        return _by_torch(s.to(parameters[0]), h, num_steps, *parameters)
+
+
+def log_cosh(p: Tensor) -> Tensor:
+    """Return log(eᵖ + e⁻ᵖ) = log cosh p + log 2, without overflow."""
+    # Above its threshold softplus is the identity, there to the rounding of a double.
+    return F.softplus(2 * p, threshold=40) - p
+
+
+def _by_torch(s: Tensor, h: float, num_steps: int, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+    K0, k0, K1, k1, w, A, b = parameters
+    motion = _motion(s, h)
+    integrals = torch.zeros_like(s)
+    for _ in range(num_steps):
+        # The first stage is at the start of the step, so whatever moves it there counts nothing.
+        gradient, mean, rate = torch.zeros_like(s), torch.zeros_like(s), torch.zeros_like(s)
+        for node, sixths in zip(_NODES, _SIXTHS, strict=True):
+            point = s + _later(s, node * h) + node * motion * gradient
+            first = torch.tanh(F.linear(point, K0, k0))
+            second = torch.tanh(F.linear(log_cosh(F.linear(point, K0, k0)), K1, k1))
+            by_u = w + (second * w) @ K1
+            gradient = (first * by_u) @ K0 + point @ A.T @ A + b
+            by_x = (first @ _chain(K0, K1)).unflatten(1, (DIM, len(w)))
+            laplacian = (by_u * _slope(first)) @ _squares(K0) + A[:, :DIM].square().sum()
+            laplacian = laplacian + (by_x.square().sum(dim=1) * _slope(second)) @ w
+            kinetic = 0.5 * gradient[:, :DIM].square().sum(dim=1)
+            rates = [-laplacian, kinetic, (gradient[:, DIM] - kinetic).abs()]
+            mean = mean + sixths / 6 * gradient
+            rate = rate + sixths / 6 * torch.stack(rates, dim=1)
+        s = s + _later(s, h) + motion * mean
+        integrals = integrals + h * rate
+    return s, integrals
+
+
+class _ByHand(torch.autograd.Function):
+    """`rk4_path`, which records nothing but itself."""
 
     @staticmethod
     def forward(
@@ -84,22 +133,23 @@ class RK4Path(torch.autograd.Function):
         violation = gradients[:, DIM] - kinetic
         rates = torch.stack([-laplacian, kinetic, violation.abs()], dim=1)
         counts = _sixths(s).repeat(num_steps) * (h / 6)
-        ctx.h = h
+        ctx.h, ctx.num_steps = h, num_steps
         ctx.save_for_backward(
-            *(K0, K1, w, A, affine, weighted, chain, counts, points, gradients, violation),
+            *(s, *parameters),
+            *(affine, weighted, chain, counts, points, gradients, violation),
             *(minus_u, first, second, by_u, by_p, slope_1, slope_2, jacobian, of_size),
         )
-        return start, torch.tensordot(counts, rates.view(stages, len(s), -1), dims=1)
+        return start, torch.tensordot(counts, rates.view(stages, len(s), 3), dims=1)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, end_bar: Tensor, integrals_bar: Tensor) -> tuple[Tensor | None, ...]:
-        K0, K1, w, A, affine, weighted, chain, counts, points, gradients, violation = (
-            ctx.saved_tensors[:11]
-        )
-        minus_u, first, second, by_u, by_p, slope_1, slope_2, jacobian, of_size = ctx.saved_tensors[
-            11:
-        ]
+        inputs, saved = ctx.saved_tensors[:8], ctx.saved_tensors[8:]
+        # With a graph of its own, for second derivatives.
+        if torch.is_grad_enabled() or not by_hand(end_bar, integrals_bar):
+            return _backward_by_torch(inputs, ctx.h, ctx.num_steps, end_bar, integrals_bar)
+        _, K0, _, K1, _, w, A, _ = inputs
+        affine, weighted, chain, counts, points, gradients, violation = saved[:7]
+        minus_u, first, second, by_u, by_p, slope_1, slope_2, jacobian, of_size = saved[7:]
         width, stages = len(w), len(counts)
         squares = _squares(K0)
 
@@ -129,7 +179,8 @@ class RK4Path(torch.autograd.Function):
         # Through the gradients, stage by stage from the last.
         K0_T, weighted_T, motion = K0.T, weighted.T, _motion(end_bar, ctx.h)
         views = (opened_bar, p_bar, gradients_bar, q_bar, by_u_bar, first, slope_2, by_p)
-        by_stage = zip(*(view.unflatten(0, (stages, -1)).unbind() for view in views), strict=True)
+        size = stages, len(end_bar)
+        by_stage = zip(*(view.unflatten(0, size).unbind() for view in views), strict=True)
         start_bar = point_bar = end_bar
         for i, (o_bar, p_bar_i, g_bar, q_bar_i, u_bar, tanh, slope, by_hidden) in reversed(
             list(enumerate(by_stage))
@@ -161,6 +212,17 @@ class RK4Path(torch.autograd.Function):
         A_bar[:, :DIM] += 2 * laplacian_bar.sum() * A[:, :DIM]
         k0_bar, b_bar = constant_bar.split((width, DIM + 1))
         return start_bar, None, None, K0_bar, k0_bar, K1_bar, q_bar.sum(dim=0), w_bar, A_bar, b_bar
+
+
+def _backward_by_torch(
+    inputs: tuple[Tensor, ...], h: float, num_steps: int, *bars: Tensor
+) -> tuple[Tensor | None, ...]:
+    def path(s: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        return _by_torch(s, h, num_steps, *parameters)
+
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        start_bar, *parameter_bars = torch.func.vjp(path, *inputs)[1](bars)
+    return start_bar, None, None, *parameter_bars
 
 
 def _motion(like: Tensor, h: float) -> Tensor:

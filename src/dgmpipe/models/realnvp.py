@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgmpipe.arguments import whole_number
 from dgmpipe.models.flow import DIM, Flow, FlowTask, negative_log_likelihood
 from dgmpipe.models.inputs import require_batch
 
@@ -24,7 +26,7 @@ class RealNVP(Flow):
         width: Neurons in each of the two hidden layers of a network, at least 1.
 
     Raises:
-        ValueError: If `num_layers` or `width` is less than 1.
+        ValueError: If `num_layers` or `width` is no whole number or less than 1.
 
     Example:
         >>> flow = RealNVP()
@@ -37,33 +39,31 @@ class RealNVP(Flow):
 
     def __init__(self, num_layers: int = 6, width: int = 128) -> None:
         super().__init__()
-        if num_layers < 1 or width < 1:
-            raise ValueError(
-                f"num_layers and width must be at least 1, not {num_layers} and {width}"
-            )
+        num_layers = whole_number(num_layers, "num_layers", 1)
+        width = whole_number(width, "width", 1)
         # As in eq. (11): an even layer keeps the first coordinate, an odd one the second.
         self.layers = nn.ModuleList(Coupling(j % DIM, width) for j in range(1, num_layers + 1))
 
-    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, z: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
         """Return x = g_θ(z), (N, 2), and log |det ∇g_θ(z)|, (N,), eqs. (9) and (12).
 
         Raises:
             ValueError: If `z` is not of shape (N, 2).
         """
-        require_batch(z, (DIM,), "points", self)
+        z = require_batch(z, (DIM,), "points", self)
         y, exponents = z, []
         for layer in self.layers:
             y, s = layer(y)
             exponents.append(s)
         return y, torch.stack(exponents).sum(dim=(0, 2))
 
-    def inverse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def inverse(self, x: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
         """Return z = g_θ⁻¹(x), (N, 2), and log |det ∇g_θ⁻¹(x)|, (N,), eq. (10).
 
         Raises:
             ValueError: If `x` is not of shape (N, 2).
         """
-        require_batch(x, (DIM,), "points", self)
+        x = require_batch(x, (DIM,), "points", self)
         y, exponents = x, []
         for layer in reversed(self.layers):
             assert isinstance(layer, Coupling)
@@ -71,13 +71,13 @@ class RealNVP(Flow):
             exponents.append(s)
         return y, -torch.stack(exponents).sum(dim=(0, 2))
 
-    def hidden_states(self, z: Tensor) -> Tensor:
+    def hidden_states(self, z: Tensor | ArrayLike) -> Tensor:
         """Return the hidden features y⁽⁰⁾ = z, …, y⁽ᴷ⁾ = x of eq. (10), shape (K+1, N, 2).
 
         Raises:
             ValueError: If `z` is not of shape (N, 2).
         """
-        require_batch(z, (DIM,), "points", self)
+        z = require_batch(z, (DIM,), "points", self)
         states = [z]
         for layer in self.layers:
             states.append(layer(states[-1])[0])

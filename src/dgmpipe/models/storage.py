@@ -1,7 +1,9 @@
 """Trained models as files: weights as safetensors, what they belong to as JSON."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,7 +14,20 @@ from dgmpipe.errors import UserError
 from dgmpipe.files import replacing
 from dgmpipe.models.registry import task_class
 
-__all__ = ["load_model", "save_weights"]
+__all__ = ["load_model", "save_weights", "untrained_model"]
+
+
+WEIGHTS_FILE = "model.safetensors"
+
+
+def untrained_model(kind: str, hyperparameters: Mapping[str, Any]) -> nn.Module:
+    """Return an untrained model of that kind; the global random state stays as it is.
+
+    Raises:
+        ValueError: If there is no such kind, or a hyperparameter is not possible.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return task_class(kind).build(hyperparameters)
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
@@ -26,20 +41,25 @@ def load_model(folder: str | Path, *kinds: type[nn.Module]) -> nn.Module:
     """Return the trained model in `results/{tier}/models/{model}/seed_{seed}/`, in eval mode.
 
     Args:
-        folder: Where its weights and its summary are.
+        folder: Where its weights and its summary are, or the file of its weights in there.
         kinds: Classes of which it has to be one, such as `Flow`; by default any.
 
     Raises:
-        UserError: If a file is missing or damaged, the weights do not fit the model, or the model
-            is of another kind.
+        UserError: If a file is missing or damaged, the weights do not fit the model or are not
+            finite, or the model is of another kind.
     """
-    summary_path, weights_path = Path(folder, "summary.json"), Path(folder, "model.safetensors")
+    folder = Path(folder)
+    if folder.name == WEIGHTS_FILE and not folder.is_dir():
+        folder = folder.parent
+    summary_path, weights_path = folder / "summary.json", folder / WEIGHTS_FILE
+    if folder.is_file():
+        raise UserError(f"{folder} is a file; name the folder of a trained model")
     try:
         summary = json.loads(summary_path.read_text())
-        model = task_class(summary["kind"]).build(summary["hyperparameters"])
+        model = untrained_model(summary["kind"], summary["hyperparameters"])
     except FileNotFoundError as error:
         raise UserError(f"{summary_path} is missing; train the model first") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{summary_path} does not describe a model: {error}") from error
     try:
         state = load_file(weights_path)
@@ -58,6 +78,18 @@ def load_model(folder: str | Path, *kinds: type[nn.Module]) -> nn.Module:
                 f"{weights_path} does not fit the model of {summary_path}: tensor {name} should"
                 f" have shape {expected.get(name, 'none')} and has {found.get(name, 'none')}"
             )
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() != state[name].is_floating_point():
+            raise UserError(
+                f"{weights_path} does not fit the model of {summary_path}: tensor {name} should"
+                f" be of {tensor.dtype} and is of {state[name].dtype}"
+            )
     model.load_state_dict(state)
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise UserError(
+                f"{weights_path} has weights that are not finite, in tensor {name}; train the model"
+                " again"
+            )
     # As in training: convolutions on the CPU take about half the time.
     return model.to(memory_format=torch.channels_last).eval()

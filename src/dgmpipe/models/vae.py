@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgmpipe.arguments import require_stream, whole_number
 from dgmpipe.models.convolution import FromChannels, FromOneChannel
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
@@ -53,7 +55,7 @@ class Encoder(nn.Module):
         width: Channels of the first convolution; the second has twice as many.
 
     Raises:
-        ValueError: If `latent_dim` or `width` is less than 1.
+        ValueError: If `latent_dim` or `width` is no whole number or less than 1.
 
     Example:
         >>> encoder = Encoder()
@@ -66,10 +68,8 @@ class Encoder(nn.Module):
 
     def __init__(self, latent_dim: int = 2, width: int = 32) -> None:
         super().__init__()
-        if latent_dim < 1 or width < 1:
-            raise ValueError(
-                f"latent_dim and width must be at least 1, not {latent_dim} and {width}"
-            )
+        latent_dim = whole_number(latent_dim, "latent_dim", 1)
+        width = whole_number(width, "width", 1)
         self.features = nn.Sequential(
             FromOneChannel(width),
             nn.ReLU(),
@@ -79,13 +79,13 @@ class Encoder(nn.Module):
         self.mean = FromChannels((2 * width, 7, 7), latent_dim)
         self.log_variance = FromChannels((2 * width, 7, 7), latent_dim)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
         """Return mean and log variance, each (N, q), of eq. (24) for images `x` (N, 1, 28, 28).
 
         Raises:
             ValueError: If `x` is not of shape (N, 1, 28, 28).
         """
-        require_batch(x, IMAGE_SHAPE, "images", self)
+        x = require_batch(x, IMAGE_SHAPE, "images", self)
         features = self.features(x)
         return self.mean(features), self.log_variance(features)
 
@@ -127,7 +127,7 @@ class VAE(nn.Module):
         self.generator = generator
         self.likelihood = likelihood
 
-    def elbo(self, x: Tensor, noise: torch.Generator) -> Tensor:
+    def elbo(self, x: Tensor | ArrayLike, noise: torch.Generator) -> Tensor:
         """Return a one-sample estimate of each image's evidence lower bound, eq. (22).
 
         Args:
@@ -138,12 +138,14 @@ class VAE(nn.Module):
         Returns:
             The estimate, shape (N,), unbiased for the ELBO.
         """
+        require_stream(noise, "noise")
+        x = require_batch(x, IMAGE_SHAPE, "images", self)
         mean, log_variance = self.encoder(x)
         epsilon = torch.randn(mean.shape, generator=noise).to(mean)
         z = mean + torch.exp(log_variance / 2) * epsilon
         return self.log_likelihood(z, x) - kl_to_standard_normal(mean, log_variance)
 
-    def log_likelihood(self, z: Tensor, x: Tensor) -> Tensor:
+    def log_likelihood(self, z: Tensor | ArrayLike, x: Tensor | ArrayLike) -> Tensor:
         """Return log p(x|z), shape (N,), for `z` (N, q) and `x` (N, 1, 28, 28).
 
         By eq. (4), which is a pseudo-likelihood of grey values, or in nats by the continuous
@@ -153,7 +155,8 @@ class VAE(nn.Module):
         Raises:
             ValueError: If the shapes are others, or do not go together.
         """
-        require_batch(x, IMAGE_SHAPE, "images", self)
+        x = require_batch(x, IMAGE_SHAPE, "images", self)
+        z = require_batch(z, (self.generator.latent_dim,), "latent points", self)
         if len(z) != len(x) and 1 not in (len(z), len(x)):
             raise ValueError(f"{len(z)} latent points do not go with {len(x)} images")
         logits = self.generator.logits(z)
@@ -171,11 +174,12 @@ class VAE(nn.Module):
             return (torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).sum(dim=(1, 2, 3))
         return torch.full((len(x),), math.inf).to(x)
 
-    def log_joint(self, z: Tensor, x: Tensor) -> Tensor:
+    def log_joint(self, z: Tensor | ArrayLike, x: Tensor | ArrayLike) -> Tensor:
         """Return log p(x, z) = log p(x|z) + log p(z), shape (N,), as in eq. (20).
 
         Either of `z` (N, q) and `x` (N, 1, 28, 28) may hold a single row.
         """
+        z = require_batch(z, (self.generator.latent_dim,), "latent points", self)
         log_prior = -0.5 * z.square().sum(dim=1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
         return self.log_likelihood(z, x) + log_prior
 
