@@ -64,6 +64,7 @@ SECTIONS = {
         "generators",
         "generators_summary",
         "class_histograms",
+        "judge",
         "training_times",
     ],
 }

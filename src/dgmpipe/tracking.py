@@ -47,7 +47,10 @@ _QUESTIONS = {
     "wgan_vae": (
         f"Is a transport cost a better teacher for the generator of a VAE (Section 5.2)? {_GAN}."
     ),
-    "classifier": "How sure is the judge of the generators' digits? Look at `held_out_accuracy`.",
+    "classifier": (
+        "How well does the judge of the generators' images read digits, and reject what shows none?"
+        " Look at `held_out_accuracy` and `made_up_rejected`."
+    ),
 }
 
 

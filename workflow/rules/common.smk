@@ -193,7 +193,7 @@ def tables():
     if IMAGE_MODELS:
         names += ["generators", "generators_summary"]
     if JUDGED:
-        names += ["class_histograms"]
+        names += ["class_histograms", "judge"]
     return collect("<results>/tables/{name}.csv", name=names)
 
 

@@ -185,6 +185,35 @@ rule sample_quality:
         "../../scripts/sample_quality.py"
 
 
+rule judge:
+    input:
+        images=rules.fetch_images.output,
+        classifier=collect(rules.train.output, model="classifier", seed=SHOWN_SEED),
+    output:
+        report(
+            "<results>/tables/judge.csv",
+            category="Section 5: generative adversarial networks",
+            caption=caption("judge"),
+            labels={"table": "What the judge of the images can tell"},
+        ),
+    log:
+        "<logs>/judge.log",
+    benchmark:
+        "<benchmarks>/judge.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(config["cluster"]["evaluation_mb"]),
+        runtime=evaluation_minutes("judge"),
+    params:
+        num_images=config["evaluation"]["judge"]["num_images"],
+        seed=SHOWN_SEED,
+        code=code("judge.py"),
+    script:
+        "../../scripts/judge.py"
+
+
 localrules:
     class_histograms,
     flow_table,

@@ -27,7 +27,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from dgmpipe.data.batches import to_float
-from dgmpipe.data.made_up import NO_DIGIT, Kind, blur, partners, scrambled
+from dgmpipe.data.made_up import NO_DIGIT, Kind, blur, partners, scrambled, smeared
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.models.generator import Generator
 from dgmpipe.streams import random_stream
@@ -44,10 +44,11 @@ class Check(NamedTuple):
 
     Attributes:
         make: Makes the images.
+        reason: Why these bounds.
         most_rejected: Of a kind that shows a digit, the largest share of it that may be rejected.
         least_right: Likewise the smallest share that must be read right.
         least_rejected: Of a kind that shows none, the smallest share that must be rejected.
-        reason: Why these.
+        smear: Width of `smeared`, which comes before `make`; 0 for none.
     """
 
     make: Kind
@@ -55,6 +56,7 @@ class Check(NamedTuple):
     most_rejected: float = 1
     least_right: float = 0
     least_rejected: float = 0
+    smear: float = 0
 
     @property
     def shows_a_digit(self) -> bool:
@@ -166,6 +168,9 @@ CHECKS: dict[str, Check] = {
         _faint(_blurred(1.3)), _VARIED, most_rejected=0.05, least_right=0.9
     ),
     "digits with normal noise of 0.1": Check(_grainy, _VARIED, most_rejected=0.05, least_right=0.9),
+    "digits smeared into similar ones": Check(
+        _plain, _VARIED, most_rejected=0.05, least_right=0.9, smear=20
+    ),
     # Kinds that it is trained against, of test images.
     "uniform noise": Check(NO_DIGIT["uniform noise"], _NOISE, least_rejected=0.99),
     "normal noise": Check(NO_DIGIT["normal noise"], _NOISE, least_rejected=0.99),
@@ -221,14 +226,20 @@ def examine(
     Returns:
         Rows with `kind`, `shows_a_digit`, `trained_on`, `rejected` and `read_right` (shares, the
         latter only where there is a digit), `required`, `met` and `reason`.
+
+    Raises:
+        ValueError: If all images are of one class.
     """
+    if (labels == labels[0]).all():
+        raise ValueError("the images must be of more than one class")
     rows = []
     for kind, check in CHECKS.items():
         noise = random_stream(seed, f"judge, {kind}")
         rejected, right, count = 0, 0, 0
         for some, classes in zip(images.split(500), labels.split(500), strict=True):
             have, chosen = partners(classes, noise)
-            found = classifier(check.make(some[have], some[chosen], noise)).argmax(1)
+            shown = smeared(some, classes, torch.full(classes.shape, check.smear))
+            found = classifier(check.make(shown[have], shown[chosen], noise)).argmax(1)
             rejected += int((found == classifier.reject).sum())
             right += int((found == classes[have]).sum())
             count += len(have)
