@@ -34,6 +34,17 @@ def images() -> torch.Tensor:
 
 
 @pytest.fixture(scope="session")
+def labels() -> torch.Tensor:
+    """The digits of `images`, int64 (N,)."""
+    import gzip
+
+    from dgmpipe.data.idx import parse_idx
+
+    path = ROOT / "tests/data/mnist/t10k-labels-idx1-ubyte.gz"
+    return torch.from_numpy(parse_idx(gzip.decompress(path.read_bytes()), path.name)).long()
+
+
+@pytest.fixture(scope="session")
 def shared_server() -> Iterator[str]:
     """Address of an MLflow server with PostgreSQL as its store."""
     if reason := why_no_server():

@@ -8,23 +8,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dgmpipe.data.batches import LabelledBatches, to_float
-from dgmpipe.data.idx import parse_idx
+from dgmpipe.data.made_up import blur, no_digits
 from dgmpipe.models.classifier import Classifier, ClassifierTask
 from dgmpipe.streams import random_stream
 from dgmpipe.training.checkpoint import Checkpoints
 from dgmpipe.training.loop import Row, train
 from dgmpipe.training.stopwatch import Stopwatch
 
-CONFIG = {"width": 4, "steps": 60, "learning_rate": 0.005}
-
-
-@pytest.fixture(scope="module")
-def labels(root: Path) -> Tensor:
-    """The digits of `images`."""
-    import gzip
-
-    path = root / "tests/data/mnist/t10k-labels-idx1-ubyte.gz"
-    return torch.from_numpy(parse_idx(gzip.decompress(path.read_bytes()), path.name)).long()
+CONFIG = {"width": 4, "steps": 120, "learning_rate": 0.005}
 
 
 def _task() -> ClassifierTask:
@@ -46,8 +37,8 @@ def _train(images: Tensor, labels: Tensor, folder: Path, task: ClassifierTask) -
         name="classifier",
         steps=CONFIG["steps"],
         seed=0,
-        evaluate_every=30,
-        checkpoint_every=25,
+        evaluate_every=60,
+        checkpoint_every=50,
         checkpoints=Checkpoints(folder),
         stopwatch=Stopwatch(),
     )
@@ -60,7 +51,7 @@ def test_logits_are_linear_in_the_features(width: int) -> None:
     features = classifier.features(x)
     assert features.shape == (7, 4 * width)
     assert features.min() >= 0
-    assert classifier(x).shape == (7, 10)
+    assert classifier(x).shape == (7, 11)
     expected = features @ classifier.output.weight.T + classifier.output.bias
     torch.testing.assert_close(classifier(x), expected)
 
@@ -83,6 +74,23 @@ def test_a_width_of_zero_is_refused() -> None:
         Classifier(0)
 
 
+def test_a_step_shows_half_as_many_made_up_images_as_digits(
+    images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    task = _task()
+    forward = task.model.forward
+    monkeypatch.setattr(task.model, "forward", lambda x: seen.append(x) or forward(x))
+    batches = _batches(images, labels)
+    task.step(batches, random_stream(0, "noise"))
+    task.step(batches, random_stream(0, "noise"))
+    digits, _ = next(_batches(images, labels))
+    assert [len(x) for x in seen] == [48, 48]
+    # None is shown as it is: all are varied, from the stream of the training.
+    assert all((x.min() >= 0) and (x.max() <= 1) for x in seen)
+    assert not any(torch.equal(a, b) for a, b in zip(seen[0], digits, strict=False))
+
+
 def test_evaluation_counts_hits_and_measures_the_cross_entropy(
     images: Tensor, labels: Tensor
 ) -> None:
@@ -98,29 +106,47 @@ def test_evaluation_counts_hits_and_measures_the_cross_entropy(
     assert merit["held_out_accuracy"] == pytest.approx(507 / 520)
     expected = F.nll_loss(task.model(x).log_softmax(1), held_out).item()
     assert merit["held_out_cross_entropy"] == pytest.approx(expected, rel=1e-5)
+    made = no_digits(x[:500], held_out[:500], noise := random_stream(0, "evaluation"))
+    made = torch.cat([made, no_digits(x[500:], held_out[500:], noise)])
+    rejected = (task.model(made).argmax(1) == Classifier.reject).float().mean().item()
+    assert merit["made_up_rejected"] == pytest.approx(rejected)
 
 
-def test_training_learns_digits(images: Tensor, labels: Tensor, tmp_path: Path) -> None:
+def test_training_learns_digits_and_what_is_none(
+    images: Tensor, labels: Tensor, tmp_path: Path
+) -> None:
     task = _task()
     history = _train(images, labels, tmp_path, task)
-    assert [row["step"] for row in history] == [0, 30, 60]
-    assert history[-1]["loss"] < 0.5 * history[1]["loss"]
+    assert [row["step"] for row in history] == [0, 60, 120]
+    assert history[-1]["loss"] < 0.7 * history[1]["loss"]
     assert history[0]["held_out_accuracy"] < 0.4
-    assert history[-1]["held_out_accuracy"] > 0.65
-    assert history[-1]["held_out_cross_entropy"] < 0.6 * history[0]["held_out_cross_entropy"]
+    assert history[-1]["held_out_accuracy"] > 0.5
+    assert history[-1]["held_out_cross_entropy"] < 0.7 * history[0]["held_out_cross_entropy"]
+    assert history[0]["made_up_rejected"] < 0.5
+    assert history[-1]["made_up_rejected"] > 0.6
     assert task.optimizers["adam"].param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
+    # Of the test images' later half, which it was not trained on, and of noise in their place.
+    digits = to_float(images[len(images) // 2 :])
+    noise = torch.rand(digits.shape, generator=random_stream(1, "test"))
+    with torch.no_grad():
+        rejected = [
+            (task.model(x).argmax(1) == Classifier.reject).double().mean().item()
+            for x in (digits, blur(digits, 1.3), noise, blur(noise, 1.3))
+        ]
+    assert max(rejected[:2]) < 0.4
+    assert min(rejected[2:]) > 0.95
 
 
 def test_a_training_continued_from_its_checkpoint_is_the_same(
     images: Tensor, labels: Tensor, tmp_path: Path
 ) -> None:
-    # A checkpoint of step 50 remains of the first training; the second does just the last steps.
+    # A checkpoint of step 100 remains of the first training; the second does just the last steps.
     whole, continued = _task(), _task()
     history = _train(images, labels, tmp_path, whole)
     steps = []
     step = continued.step
     continued.step = lambda *args: steps.append(0) or step(*args)
     assert _train(images, labels, tmp_path, continued) == history
-    assert len(steps) == 10
+    assert len(steps) == 20
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, continued.model.state_dict()[name]), name

@@ -10,11 +10,11 @@ from torch import Tensor
 from dgmpipe.data.batches import to_float
 from dgmpipe.evaluation.quality import (
     ClassHistogram,
-    ambiguous_share,
     class_histogram,
     compare_features,
     memorisation,
     nearest_training_distances,
+    rejected_share,
     sample_quality,
 )
 from dgmpipe.models.classifier import Classifier
@@ -119,18 +119,27 @@ def test_equal_generated_points_are_one_point() -> None:
     assert found.coverage == found.density * 5 / 50
 
 
-def test_classes_are_counted_by_the_most_probable() -> None:
+def test_accepted_images_are_counted_by_their_most_probable_class() -> None:
     def logits(counts: list[int]) -> Tensor:
-        classes = torch.repeat_interleave(torch.arange(4), torch.tensor(counts))
-        return 3 * torch.eye(4)[classes] - 5
+        classes = torch.repeat_interleave(torch.arange(5), torch.tensor(counts))
+        return 3 * torch.eye(5)[classes] - 5
 
-    histogram = class_histogram(logits([50, 40, 1, 9]), logits([100, 40, 20, 40]))
+    histogram = class_histogram(logits([50, 40, 1, 9, 0]), logits([100, 40, 20, 40, 30]))
     assert histogram.generated.tolist() == [50, 40, 1, 9]
     assert histogram.real.tolist() == [100, 40, 20, 40]
     assert histogram.total_variation == pytest.approx((0 + 0.2 + 0.09 + 0.11) / 2)
-    # A tenth of class 2's share of 10% is just reached.
+    # A tenth of class 2's share of 10% is just reached, however many images are rejected.
     assert histogram.num_found == 4
-    assert class_histogram(logits([49, 51, 0, 0]), logits([1, 1, 1, 1])).num_found == 2
+    rejecting = class_histogram(logits([50, 40, 1, 9, 900]), logits([100, 40, 20, 40, 30]))
+    assert (rejecting.num_found, rejecting.total_variation) == (4, histogram.total_variation)
+    assert class_histogram(logits([49, 51, 0, 0, 0]), logits([1, 1, 1, 1, 0])).num_found == 2
+
+
+def test_where_no_image_is_accepted_no_class_is_found() -> None:
+    none, some = torch.tensor([0, 0, 0]), torch.tensor([5, 0, 3])
+    for generated, real in ((none, some), (some, none), (none, none)):
+        histogram = ClassHistogram(generated, real)
+        assert (histogram.num_found, histogram.total_variation) == (0, 1)
 
 
 def test_a_class_is_found_from_a_tenth_of_its_share() -> None:
@@ -142,12 +151,11 @@ def test_a_class_is_found_from_a_tenth_of_its_share() -> None:
     assert ClassHistogram(torch.tensor([0, 0, 5]), real).total_variation == 1
 
 
-def test_ambiguous_images_are_those_without_a_confident_class() -> None:
-    probabilities = torch.tensor([[0.85, 0.15], [0.05, 0.95], [0.5, 0.5], [0.999, 0.001]])
-    assert ambiguous_share(probabilities.log()) == 0.5
-    assert ambiguous_share(probabilities.log() + 7, confidence=0.97) == 0.75
-    assert ambiguous_share(probabilities.log(), confidence=0) == 0
-    assert ambiguous_share(torch.tensor([[0.0, -1000.0]]), confidence=1) == 0
+def test_rejected_images_are_those_whose_last_class_is_the_most_probable() -> None:
+    logits = torch.tensor([[0.0, 1.0, 2.0], [0.0, 2.0, 1.0], [3.0, 1.0, 2.0], [-9.0, -9.0, -8.0]])
+    assert rejected_share(logits) == 0.5
+    assert rejected_share(logits[:1]) == 1
+    assert rejected_share(logits.flip(1)) == 0.25
 
 
 def test_distances_to_training_images_are_exact(images: Tensor) -> None:
@@ -209,11 +217,15 @@ def test_plain_images_are_near_but_no_copies() -> None:
 def judged(images: Tensor) -> dict[str, Any]:
     torch.manual_seed(1)
     x = to_float(images)[:, 0]
+    classifier = Classifier(3).eval()
+    with torch.no_grad():
+        others = classifier(x[:40, None])[:, :-1].amax(1) - classifier(x[:40, None])[:, -1]
+        classifier.output.bias[-1] += others.median()
     return {
         "generated": x[:40],
         "test": x[40:100],
         "training": x[100:],
-        "classifier": Classifier(3).eval(),
+        "classifier": classifier,
     }
 
 
@@ -222,9 +234,7 @@ def test_all_numbers_of_a_generator(judged: dict[str, Any]) -> None:
     with torch.no_grad():
         logits, test_logits = (judged["classifier"](images) for images in (x, y))
         features, test_features = (judged["classifier"].features(images) for images in (x, y))
-    # Of the generated images, the quarter of which the untrained classifier is the least certain.
-    confidence = logits.softmax(1).amax(1).quantile(0.25).item()
-    found = sample_quality(**judged, num_neighbours=3, confidence=confidence, num_searched=25)
+    found = sample_quality(**judged, num_neighbours=3, num_searched=25)
     histogram = class_histogram(logits, test_logits)
     assert torch.equal(found.classes.generated, histogram.generated)
     assert torch.equal(found.classes.real, histogram.real)
@@ -232,14 +242,16 @@ def test_all_numbers_of_a_generator(judged: dict[str, Any]) -> None:
     expected = {
         "digits_found": histogram.num_found,
         "digits_total_variation": histogram.total_variation,
-        "ambiguous": ambiguous_share(logits, confidence),
-        "test_ambiguous": ambiguous_share(test_logits, confidence),
+        "rejected": rejected_share(logits),
+        "test_rejected": rejected_share(test_logits),
         **vars(compare_features(features, test_features, num_neighbours=3)),
         **vars(copies),
     }
     assert found.numbers == pytest.approx(expected, rel=1e-12)
     assert all(type(value) is float for value in found.numbers.values())
-    assert found.numbers["ambiguous"] == 0.25 != found.numbers["test_ambiguous"]
+    # The untrained classifier is shifted so that it rejects some of the images, not all.
+    assert 0 < found.numbers["rejected"] < 1
+    assert found.numbers["rejected"] != found.numbers["test_rejected"]
 
 
 def test_training_images_in_the_generators_place_are_found_out(judged: dict[str, Any]) -> None:
@@ -273,7 +285,6 @@ def test_wrong_images_are_refused(
     [
         ({"num_neighbours": 40}, "40 neighbours need at least 41 generated points, not 40"),
         ({"num_neighbours": 0}, "must be at least 1, not 0 and"),
-        ({"confidence": 1.5}, r"confidence must be in \[0, 1\], not 1.5"),
         ({"num_searched": 0}, "num_searched must be at least 1, not 0"),
     ],
 )
@@ -299,7 +310,7 @@ def test_wrong_points_are_refused() -> None:
     with pytest.raises(ValueError, match="block_size must be at least 1, not 5 and 0"):
         compare_features(x, x, block_size=0)
     with pytest.raises(ValueError, match=r"logits must be a table .* not of shape \(3,\)"):
-        ambiguous_share(torch.zeros(3))
+        rejected_share(torch.zeros(3))
     with pytest.raises(ValueError, match="real_logits must be finite, but row 4 is not"):
         class_histogram(x, bad)
     with pytest.raises(ValueError, match="second nearest of 1 training image"):

@@ -57,6 +57,10 @@ class Tier:
             raise FileNotFoundError(f"{table} has no row with {keys}")
         return {str(name): value for name, value in rows.iloc[0].items()}
 
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Return all rows of a table."""
+        return pd.read_csv(self._results / "tables" / f"{table}.csv").to_dict("records")
+
     def arrays(self, model: str, name: str) -> dict[str, np.ndarray]:
         """Return the arrays of an evaluation of a model, such as "latent" of "vae"."""
         path = self._results / f"evaluation/{model}/seed_{self._seed}/{name}.npz"

@@ -47,7 +47,10 @@ _QUESTIONS: dict[Family, str] = {
         "How near are its images to real ones? Look at `energy_distance` to held-out images,"
         " beside that of the other GANs."
     ),
-    "judge": "How well does it read digits? Look at `held_out_accuracy`.",
+    "judge": (
+        "How well does it read digits, and reject what shows none? Look at `held_out_accuracy` and"
+        " `made_up_rejected`."
+    ),
 }
 
 

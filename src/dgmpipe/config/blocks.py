@@ -8,7 +8,6 @@ from dgmpipe.config.values import (
     Block,
     Count,
     FolderName,
-    Fraction,
     Positive,
     Seed,
     SquareNumber,
@@ -154,14 +153,19 @@ class EnergyEvaluation(Block):
     )
 
 
+class JudgeEvaluation(Block):
+    """What the classifier that judges the images can tell, and what not."""
+
+    num_images: Count = documented(
+        "test images, spread evenly, of each kind of image that it is examined with"
+    )
+
+
 class QualityEvaluation(Block):
     """What the classifier says of the generators' images."""
 
     num_images: Annotated[Whole, Field(ge=2)] = documented("images of each generator")
     num_neighbours: Count = documented("k of precision, recall, density and coverage")
-    confidence: Annotated[Fraction, Field(le=1)] = documented(
-        "probability of the likeliest digit below which an image is ambiguous"
-    )
     num_searched: Count = documented("images whose nearest training image is searched for")
 
     @model_validator(mode="after")
@@ -183,6 +187,7 @@ class Evaluation(Block):
     latent: LatentEvaluation
     samples: SampleEvaluation
     energy: EnergyEvaluation
+    judge: JudgeEvaluation
     quality: QualityEvaluation
 
 

@@ -150,7 +150,11 @@ class WGANSettings(GANSettings):
 
 
 class ClassifierSettings(ModelSettings):
-    """Tells digits apart and judges the generators' images; trained for the first seed only."""
+    """Tells digits apart and rejects images that show none; trained for the first seed only.
+
+    It judges the generators' images, and is trained against noise, scrambled images and parts of
+    two digits.
+    """
 
     batch_size: Images = documented("images in a batch", 128)
     width: Count = documented("channels at half the resolution; twice as many at a quarter", 16)

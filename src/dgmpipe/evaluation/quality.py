@@ -1,9 +1,10 @@
 """How good and how varied generated digits are, and whether they are copies of training images.
 
-Mode collapse shows in what a digit classifier takes the images for, and in how few of the real
-images they come near, in the space of the classifier's features; memorising shows in the distance
-to the training images. The features hold what tells digits apart and little else, so that they
-show missing images better than unclean ones. Each number needs its value for real images in the
+The digit classifier rejects images that show no digit; `dgmpipe.evaluation.judge` says how well it
+can tell. Mode collapse shows in what it takes the others for, and in how few of the real images
+they come near, in the space of the classifier's features; memorising shows in the distance to the
+training images. The features hold what tells digits apart and little else, so that they show
+missing images better than unclean ones. Each number needs its value for real images in the
 generated ones' place beside it, since even those differ from other real images.
 """
 
@@ -23,11 +24,11 @@ __all__ = [
     "FeatureComparison",
     "Memorisation",
     "SampleQuality",
-    "ambiguous_share",
     "class_histogram",
     "compare_features",
     "memorisation",
     "nearest_training_distances",
+    "rejected_share",
     "sample_quality",
 ]
 
@@ -43,10 +44,10 @@ _COPY_RATIO = 0.5
 
 @dataclass(frozen=True)
 class ClassHistogram:
-    """Classes of generated images beside those of real ones.
+    """Classes of the generated images that are accepted beside those of the real ones.
 
     Attributes:
-        generated: Number of images of each class, int64 (C,).
+        generated: Number of accepted images of each class, int64 (C,).
         real: Likewise of the real images.
     """
 
@@ -55,13 +56,22 @@ class ClassHistogram:
 
     @property
     def num_found(self) -> int:
-        """Classes whose share of the generated images is at least a tenth of the real share."""
+        """Classes whose share of the generated images is at least a tenth of the real share.
+
+        Shares are of the accepted images: without any, no class is found.
+        """
         n, m = int(self.generated.sum()), int(self.real.sum())
-        return int(((10 * m * self.generated >= n * self.real) & (self.real > 0)).sum())
+        enough = 10 * m * self.generated >= n * self.real
+        return int((enough & (self.real > 0)).sum()) if n else 0
 
     @property
     def total_variation(self) -> float:
-        """Half the sum of the shares' absolute differences: 0 if equal, 1 if disjoint."""
+        """Half the sum of the shares' absolute differences: 0 if equal, 1 if disjoint.
+
+        It is 1 as well if no image is accepted on one of the two sides.
+        """
+        if not (self.generated.any() and self.real.any()):
+            return 1.0
         shares = (counts.double() / counts.sum() for counts in (self.generated, self.real))
         return torch.sub(*shares).abs().sum().item() / 2
 
@@ -111,7 +121,8 @@ class SampleQuality:
 
     Attributes:
         numbers: Figures of merit by name.
-        classes: How many generated and test images the classifier takes for each digit.
+        classes: How many generated and test images the classifier takes for each digit, of those
+            that it does not reject.
     """
 
     numbers: dict[str, float]
@@ -126,7 +137,6 @@ def sample_quality(
     classifier: Classifier,
     *,
     num_neighbours: int = 5,
-    confidence: float = 0.9,
     num_searched: int = 2000,
 ) -> SampleQuality:
     """Compare generated images with test images, and with the training images they may copy.
@@ -140,18 +150,17 @@ def sample_quality(
         training: Those it was trained on, (T, 28, 28), T at least 2.
         classifier: Trained, in evaluation mode; the work is done on its device.
         num_neighbours: k of `compare_features`, less than N and M.
-        confidence: Highest probability below which an image is ambiguous.
         num_searched: Images, the first of the generated and of the test images, whose nearest
             training images are searched for; all of them if there are fewer.
 
     Returns:
         In `numbers`: `digits_found`, `digits_total_variation` (see `ClassHistogram`),
-        `ambiguous`, `test_ambiguous` (see `ambiguous_share`), and the fields of
+        `rejected`, `test_rejected` (see `rejected_share`), and the fields of
         `FeatureComparison` and `Memorisation`.
 
     Raises:
         ValueError: If images are not floats of shape (N, 28, 28) in [0, 1], or too few; if
-            num_neighbours or num_searched is less than 1, or confidence is not in [0, 1].
+            num_neighbours or num_searched is less than 1.
     """
     generated, test, training = (
         to_tensor(images, f"{name} images")
@@ -182,8 +191,8 @@ def sample_quality(
     numbers = {
         "digits_found": float(classes.num_found),
         "digits_total_variation": classes.total_variation,
-        "ambiguous": ambiguous_share(logits, confidence),
-        "test_ambiguous": ambiguous_share(test_logits, confidence),
+        "rejected": rejected_share(logits),
+        "test_rejected": rejected_share(test_logits),
         **asdict(compare_features(features, test_features, num_neighbours=num_neighbours)),
         **asdict(copies),
     }
@@ -193,13 +202,15 @@ def sample_quality(
 def class_histogram(
     generated_logits: Tensor | ArrayLike, real_logits: Tensor | ArrayLike
 ) -> ClassHistogram:
-    """Count the most probable classes of images by their logits, (N, C) and (M, C).
+    """Count the most probable of C classes of images by their logits, (N, C + 1) and (M, C + 1).
+
+    The last column is that of rejected images, which count for no class.
 
     Raises:
         ValueError: If logits are empty, not finite, or of other shapes.
 
     Example:
-        >>> histogram = class_histogram(torch.eye(3)[[0, 0, 1]], torch.eye(3))
+        >>> histogram = class_histogram(torch.eye(4)[[0, 0, 1, 3]], torch.eye(4))
         >>> histogram.generated.tolist(), histogram.num_found
         ([2, 1, 0], 2)
         >>> round(histogram.total_variation, 3)
@@ -207,25 +218,23 @@ def class_histogram(
     """
     pair = _require_pair("generated_logits", generated_logits, "real_logits", real_logits)
     generated, real = (
-        logits.argmax(1).bincount(minlength=logits.shape[1]).cpu() for logits in pair
+        logits.argmax(1).bincount(minlength=logits.shape[1])[:-1].cpu() for logits in pair
     )
     return ClassHistogram(generated, real)
 
 
-def ambiguous_share(logits: Tensor | ArrayLike, confidence: float = 0.9) -> float:
-    """Return the share of images, by `logits` (N, C), none of whose classes is that probable.
+def rejected_share(logits: Tensor | ArrayLike) -> float:
+    """Return the share of images whose most probable class, by `logits` (N, C + 1), is the last.
 
     Raises:
-        ValueError: If logits are empty, not finite or not (N, C), or confidence is not in [0, 1].
+        ValueError: If logits are empty, not finite or not (N, C + 1).
 
     Example:
-        >>> ambiguous_share(torch.tensor([[0.0, 0.0], [0.0, 5.0]]))
+        >>> rejected_share(torch.tensor([[0.0, 0.0, 1.0], [0.0, 5.0, 4.0]]))
         0.5
     """
     logits = _require_rows("logits", logits)
-    if not 0 <= confidence <= 1:
-        raise ValueError(f"confidence must be in [0, 1], not {confidence}")
-    return (logits.softmax(1).amax(1) < confidence).double().mean().item()
+    return (logits.argmax(1) == logits.shape[1] - 1).double().mean().item()
 
 
 @torch.no_grad()

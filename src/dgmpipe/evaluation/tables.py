@@ -17,6 +17,7 @@ __all__ = [
     "flows",
     "generators",
     "inverse_errors",
+    "judge",
     "mean_and_deviation",
     "summarise_seeds",
     "training_times",
@@ -82,6 +83,11 @@ def class_histograms(files: Files, *, models: list[str], seeds: list[int]) -> pd
         for (model, seed), path in zip(product(models, seeds), files["classes"], strict=True)
     ]
     return pd.concat(tables)[["model", "seed", "digit", "generated", "test"]]
+
+
+def judge(files: Files) -> pd.DataFrame:
+    """Return what the judge made of each kind of image that it was examined with."""
+    return pd.read_csv(files["table"][0])
 
 
 def training_times(files: Files) -> pd.DataFrame:

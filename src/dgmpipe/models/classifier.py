@@ -1,4 +1,8 @@
-"""A small classifier of digits, which judges the generators' images, and how it is trained."""
+"""A small classifier of digits that rejects what shows none, and how it is trained.
+
+It judges the generators' images. `dgmpipe.evaluation.judge` measures how well, and says what is
+required of it.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,18 +13,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgmpipe.arguments import whole_number
+from dgmpipe.data.made_up import no_digits, smeared, vary
 from dgmpipe.models.convolution import FromChannels, FromOneChannel
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
 
 __all__ = ["Classifier", "ClassifierTask"]
 
+# Squared distance of two images of a digit that are still averaged; a typical one is about 80.
+_MOST_SMEARED = 80
+
 
 class Classifier(nn.Module):
-    """A convolutional classifier of the ten digits, of the discriminator's form.
+    """A convolutional classifier of the ten digits and of what is none, like the discriminator.
 
     Two convolutions with 4×4 stencils and stride 2, each with batch norm and a ReLU, then a
-    linear layer with a ReLU, whose values are the features, and one that makes the logits of them.
+    linear layer with a ReLU, whose values are the features, and one that makes the logits of them:
+    of the digits 0 to 9, then of an image that shows none.
 
     Args:
         width: Channels of the first convolution; the second has twice as many, and there are
@@ -32,12 +41,17 @@ class Classifier(nn.Module):
     Example:
         >>> classifier = Classifier(width=16)
         >>> sum(p.numel() for p in classifier.parameters())
-        109610
+        109675
         >>> classifier(torch.zeros(3, 1, 28, 28)).shape
-        torch.Size([3, 10])
+        torch.Size([3, 11])
         >>> classifier.features(torch.zeros(3, 1, 28, 28)).shape
         torch.Size([3, 64])
+
+    Attributes:
+        reject: The class of an image without a digit, 10.
     """
+
+    reject = 10
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
@@ -53,7 +67,7 @@ class Classifier(nn.Module):
             FromChannels((2 * width, 7, 7), 4 * width),
             nn.ReLU(),
         )
-        self.output = nn.Linear(4 * width, 10)
+        self.output = nn.Linear(4 * width, self.reject + 1)
 
     def features(self, x: Tensor | ArrayLike) -> Tensor:
         """Return the features (N, 4 width), none negative, of images `x` (N, 1, 28, 28).
@@ -68,16 +82,22 @@ class Classifier(nn.Module):
         return self.layers(x)
 
     def forward(self, x: Tensor | ArrayLike) -> Tensor:
-        """Return the logits (N, 10) of images `x` (N, 1, 28, 28), as `output` makes of features."""
+        """Return the logits (N, 11) of images `x` (N, 1, 28, 28), as `output` makes of features."""
         return self.output(self.features(x))
 
 
 class ClassifierTask(Task):
     """Training of the classifier: Adam on the cross entropy.
 
+    Beside a batch of digits, some of them smeared into similar ones, stand half as many images that
+    show none, made up of it. All are blurred, dimmed and made grainy by the same law, so that none
+    of this tells digits from the rest.
+
     The learning rate falls linearly, to 0 after the last step. Where it has got to is in the
     optimiser's state, so that a continued training goes on from there.
     """
+
+    model: Classifier
 
     @staticmethod
     def build(config: Mapping[str, Any]) -> Classifier:
@@ -94,7 +114,13 @@ class ClassifierTask(Task):
         self, batches: Iterator[tuple[Tensor, Tensor]], noise: torch.Generator
     ) -> dict[str, Tensor]:
         images, labels = next(batches)
-        loss = F.cross_entropy(self.model(images), labels)
+        made_up = no_digits(images[::2], labels[::2], noise)
+        # Half of the digits stay as they are.
+        widths = _MOST_SMEARED * (2 * torch.rand(len(images), generator=noise) - 1).clamp(min=0)
+        classes = torch.cat([labels, labels.new_full((len(made_up),), self.model.reject)])
+        shown = torch.cat([smeared(images, labels, widths), made_up])
+        logits = self.model(vary(shown, noise))
+        loss = F.cross_entropy(logits, classes)
         optimizer = self.optimizers["adam"]
         optimizer.zero_grad()
         loss.backward()
@@ -103,9 +129,15 @@ class ClassifierTask(Task):
         return {"loss": loss.detach()}
 
     def evaluate(self, held_out: tuple[Tensor, Tensor], noise: torch.Generator) -> dict[str, float]:
+        """Return what it makes of real images, and the share of made-up ones that it rejects."""
         images, labels = held_out
         logits = torch.cat([self.model(x) for x in images.split(500)])
+        rejected = [
+            self.model(no_digits(x, y, noise)).argmax(1) == self.model.reject
+            for x, y in zip(images.split(500), labels.split(500), strict=True)
+        ]
         return {
             "held_out_cross_entropy": F.cross_entropy(logits, labels).item(),
             "held_out_accuracy": (logits.argmax(1) == labels).float().mean().item(),
+            "made_up_rejected": torch.cat(rejected).float().mean().item(),
         }

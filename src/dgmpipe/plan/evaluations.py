@@ -120,6 +120,13 @@ EVALUATIONS = (
         without=frozenset({"num_floor_draws"}),
     ),
     Evaluation(
+        "judge",
+        ("judge",),
+        "dgmpipe.evaluation.judge:examine_judge",
+        {"table": "judge.csv"},
+        "judge",
+    ),
+    Evaluation(
         "sample_quality",
         ("vae", "gan"),
         "dgmpipe.evaluation.quality_report:evaluate_quality",

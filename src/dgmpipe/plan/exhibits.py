@@ -343,6 +343,16 @@ def _generator_tables(config: Config) -> list[Exhibit]:
                 {"models": judged, "seeds": seeds},
             )
         )
+        (judge,) = config.of_family("judge")
+        found.append(
+            Exhibit(
+                "judge",
+                "What the judge of the images can tell",
+                GANS,
+                f"{tables}:judge",
+                {"table": [_evaluated(judge, seeds[0], "judge.csv")]},
+            )
+        )
     return found
 
 
