@@ -91,7 +91,7 @@ def test_tables_have_all_models_and_seeds_and_a_summary_of_several() -> None:
         "models": _evaluated(config, "energy_test"),
         "seeds": [0, 3],
     }
-    assert len(tables["vae_evidence"].files["tables"]) == 4
+    assert len(tables["vae_evidence"].files["numbers"]) == 4
     assert {"flows_summary", "vae_evidence_summary", "generators_summary"} <= set(tables)
 
 

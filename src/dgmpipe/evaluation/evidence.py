@@ -4,6 +4,8 @@ With the Bernoulli likelihood of grey values log p(x) and its bound are of a pse
 a ceiling set by the pixels' entropy; with the continuous Bernoulli they are log densities in nats.
 """
 
+from typing import Any
+
 import pandas as pd
 from torch import Tensor
 
@@ -78,12 +80,12 @@ def summarise_evidence(table: pd.DataFrame) -> dict[str, float]:
 
 def evaluate_evidence(
     subject: Subject, *, num_images: int, limit: float, resolution: int
-) -> dict[str, pd.DataFrame]:
-    """Return the `table` that `evidence_of_images` makes of the test images of a VAE."""
+) -> dict[str, Any]:
+    """Return the `table` that `evidence_of_images` makes of test images, and its `numbers`."""
     vae = subject.model()
     assert isinstance(vae, VAE)
     images, labels = subject.load_images("t10k")
     table = evidence_of_images(
         vae, images, labels, num_images=num_images, limit=limit, resolution=resolution
     )
-    return {"table": table}
+    return {"table": table, "numbers": summarise_evidence(table)}

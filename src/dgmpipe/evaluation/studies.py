@@ -8,8 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from dgmpipe.evaluation.evidence import summarise_evidence
-
 __all__ = ["study_table"]
 
 
@@ -35,7 +33,7 @@ def study_table(
     """
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for source, paths in files.items():
-        numbers = map(_numbers, paths)
+        numbers = (json.loads(Path(path).read_text(encoding="utf-8")) for path in paths)
         for key, values in zip(product(models[source], seeds), numbers, strict=True):
             named = {f"{source}.{name}": value for name, value in values.items()}
             found.setdefault(key, {}).update(named)
@@ -53,10 +51,3 @@ def study_table(
         for seed in seeds
     ]
     return pd.DataFrame(rows)
-
-
-def _numbers(path: str) -> dict[str, float]:
-    """Return the numbers in a file of an evaluation; of a table of images, their summary."""
-    if path.endswith(".csv"):
-        return summarise_evidence(pd.read_csv(path))
-    return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -9,8 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from dgmpipe.evaluation.evidence import summarise_evidence
-
 __all__ = [
     "class_histograms",
     "evidence",
@@ -66,8 +64,8 @@ def inverse_errors(files: Files, *, models: list[str], seeds: list[int]) -> pd.D
 
 def evidence(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
     """Return a row a VAE and seed: means over the test images with their errors, in nats."""
-    summaries = [summarise_evidence(pd.read_csv(path)) for path in files["tables"]]
-    return pd.concat([rows_of(models, seeds), pd.DataFrame(summaries)], axis="columns")
+    numbers = pd.DataFrame(_read(files["numbers"]))
+    return pd.concat([rows_of(models, seeds), numbers], axis="columns")
 
 
 def generators(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:

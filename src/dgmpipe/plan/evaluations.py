@@ -89,7 +89,7 @@ EVALUATIONS = (
         "evidence",
         ("vae",),
         "dgmpipe.evaluation.evidence:evaluate_evidence",
-        {"table": "evidence.csv"},
+        {"table": "evidence.csv", "numbers": "evidence.json"},
         "evidence",
         without=frozenset({"num_samples"}),
     ),

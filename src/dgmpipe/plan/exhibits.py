@@ -239,7 +239,7 @@ def _evidence_table(config: Config) -> list[Exhibit]:
             "Evidence and its lower bound",
             VAES,
             "dgmpipe.evaluation.tables:evidence",
-            {"tables": _of_all(config, models, "evidence.csv")},
+            {"numbers": _of_all(config, models, "evidence.json")},
             {"models": models, "seeds": config.seeds},
         ),
         *_summary(config, "vae_evidence", "Evidence, mean and deviation over seeds", VAES),
@@ -381,7 +381,7 @@ def _times(config: Config) -> list[Exhibit]:
 # What a study can measure: the file of each evaluation, by the first part of a measure's name.
 _MEASURED = {
     "flow": ("evaluate_flow", "flow.json"),
-    "evidence": ("evidence", "evidence.csv"),
+    "evidence": ("evidence", "evidence.json"),
     "energy": ("energy_test", "energy.json"),
     "quality": ("sample_quality", "quality.json"),
 }
