@@ -1,6 +1,8 @@
 """Every flow: a bijection with the stated log-determinant whose density integrates to 1."""
 
+import copy
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +13,13 @@ from torch.autograd.functional import jacobian
 from torch.distributions import AffineTransform
 from torchdiffeq import odeint
 
-from dgmpipe.data.moons import MoonsDensity, sample_moons
-from dgmpipe.models.flow import negative_log_likelihood
+from dgmpipe.config.kinds import KINDS
+from dgmpipe.data.moons import MoonsDensity, moons_moments, sample_moons
+from dgmpipe.models import load_model
+from dgmpipe.models.flow import Standardised, negative_log_likelihood
 from dgmpipe.models.otflow import OTFlow, ot_flow_objective
-from dgmpipe.models.realnvp import RealNVP
+from dgmpipe.models.realnvp import RealNVP, RealNVPTask
+from dgmpipe.training.run import dataset_of, train_model
 
 # With 64 Runge-Kutta steps OT-Flow is exact to about 1e-8, far below the tolerances here.
 FLOWS = {"realnvp": RealNVP, "otflow": lambda: OTFlow(num_steps=64)}
@@ -291,3 +296,77 @@ def test_ot_flow_objective_weights_its_parts():
         flow, x, alpha_transport=0, alpha_likelihood=0, alpha_hjb=1, num_steps=64
     )
     assert only_hjb["loss"] == parts["hjb"]
+
+
+@pytest.fixture
+def standardised() -> Standardised:
+    torch.manual_seed(0)
+    mean, deviation = torch.tensor([0.5, -2.0]), torch.tensor([3.0, 0.1])
+    return Standardised(RealNVP(3, 16).double(), mean, deviation)
+
+
+def test_a_standardised_flow_is_the_flow_with_the_datas_mean_and_scale(
+    standardised: Standardised,
+) -> None:
+    z = torch.randn(50, 2, dtype=torch.float64)
+    x, log_det = standardised(z)
+    y, inner = standardised.flow(z)
+    torch.testing.assert_close((x - standardised.mean) / standardised.deviation, y)
+    torch.testing.assert_close(log_det, inner + math.log(3 * 0.1))
+    back, log_det_back = standardised.inverse(x)
+    torch.testing.assert_close(back, z)
+    torch.testing.assert_close(log_det_back, -log_det)
+    states = standardised.hidden_states(z)
+    torch.testing.assert_close(states[0], z)
+    torch.testing.assert_close(states[-1], x)
+
+
+def test_a_standardised_flow_is_trained_as_the_flow_of_standardised_points(
+    standardised: Standardised,
+) -> None:
+    config = {"learning_rate": 1e-3}
+    alone = copy.deepcopy(standardised.flow)
+    x = torch.randn(64, 2, dtype=torch.float64) * 2
+    RealNVPTask(standardised, config).step(iter([x]), torch.Generator())
+    RealNVPTask(alone, config).step(iter([standardised.standardise(x)]), torch.Generator())
+    for trained, expected in zip(standardised.flow.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(trained, expected)
+
+
+def test_data_that_do_not_vary_cannot_be_standardised() -> None:
+    with pytest.raises(ValueError, match="must vary along each axis"):
+        Standardised(RealNVP(2, 4), torch.zeros(2), torch.tensor([1.0, 0.0]))
+
+
+def test_a_standardised_flow_comes_back_from_its_files(tmp_path: Path) -> None:
+    settings = KINDS["realnvp"].settings.model_validate(
+        {
+            "kind": "realnvp",
+            "standardised": True,
+            "width": 8,
+            "steps": 3,
+            "learning_rate": 0.001,
+            "held_out_size": 10,
+        }
+    )
+    train_model(
+        "mine",
+        settings,
+        dataset_of(settings),
+        seed=0,
+        device=torch.device("cpu"),
+        folder=tmp_path / "model",
+        checkpoints=tmp_path / "checkpoints",
+    )
+    flow = load_model(tmp_path / "model")
+    assert isinstance(flow, Standardised)
+    mean, deviation = moons_moments(0.05)
+    torch.testing.assert_close(flow.mean, mean.float())
+    torch.testing.assert_close(flow.deviation, deviation.float())
+
+
+def test_the_moments_of_the_moons_are_those_of_many_points() -> None:
+    x = sample_moons(400_000, 0.3, torch.Generator().manual_seed(0)).double()
+    mean, deviation = moons_moments(0.3)
+    torch.testing.assert_close(x.mean(0), mean, atol=0.006, rtol=0)
+    torch.testing.assert_close(x.std(0), deviation, atol=0.005, rtol=0)

@@ -14,7 +14,9 @@ from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import evenly_spread, load_mnist
 from dgmpipe.evaluation.energy import energy_distance
 from dgmpipe.models import Discriminator, Generator, load_model
-from dgmpipe.models.gan import GAN, DCGANTask, GANTask, WGANTask
+from dgmpipe.models.dcgan import DCGANTask
+from dgmpipe.models.gan import GAN, GANTask
+from dgmpipe.models.wgan import WGANGPTask, WGANTask
 from dgmpipe.streams import random_stream
 from dgmpipe.training.run import train_model
 
@@ -205,3 +207,45 @@ def test_a_gan_starts_from_the_trained_generator_it_is_given(root: Path, tmp_pat
     trained = load_model(tmp_path / "dcgan_vae")
     assert isinstance(trained.generator, Generator)
     assert not trained.training
+
+
+def test_the_gradient_penalty_is_that_of_a_critic_whose_slopes_are_known(
+    images: Tensor,
+) -> None:
+    """Of f(x) = s Σ x the slope is s √784 everywhere, so that the penalty is λ (28 s − 1)²."""
+    task = WGANGPTask(_gan(), CONFIGS[WGANTask] | {"penalty": 3, "beta_1": 0.0, "beta_2": 0.9})
+
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor(0.2, dtype=torch.float64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.scale * x.sum(dim=(1, 2, 3))
+
+    task.model.discriminator = Sum()  # type: ignore[assignment]
+    true = to_float(images[:4]).double()
+    loss = task.critic_loss(torch.tensor(0.5).double(), true, true.flip(0), _noise())
+    assert loss.item() == pytest.approx(-0.5 + 3 * (28 * 0.2 - 1) ** 2)
+    (slope,) = torch.autograd.grad(loss, task.model.discriminator.scale)
+    assert slope.item() == pytest.approx(2 * 3 * (28 * 0.2 - 1) * 28)
+
+
+def test_a_gradient_penalty_brings_the_critics_slopes_to_one(images: Tensor) -> None:
+    torch.manual_seed(1)
+    model = WGANGPTask.build(SIZE)
+    settings = {"penalty": 10, "beta_1": 0.0, "beta_2": 0.9, "critic_steps": 5}
+    task = WGANGPTask(model, CONFIGS[WGANTask] | settings)
+    noise = _noise()
+
+    def slope() -> float:
+        x = to_float(images[:50]).requires_grad_()
+        (gradient,) = torch.autograd.grad(model.discriminator(x).sum(), x)
+        return gradient.flatten(1).norm(dim=1).mean().item()
+
+    before = slope()
+    batches = (batch.float() for batch in _batches(images, 16))
+    for _ in range(20):
+        task.step(batches, noise)
+    assert before < 0.5
+    assert 0.7 < slope() < 1.5

@@ -149,6 +149,15 @@ class WGANSettings(GANSettings):
     )
 
 
+class WGANGPSettings(GANSettings):
+    """A Wasserstein GAN with a gradient penalty, arXiv:1704.00028; trained with Adam."""
+
+    critic_steps: Count = documented("steps of the critic to each step of the generator", 5)
+    penalty: Positive = documented("weight λ of the gradient penalty", 10)
+    beta_1: Fraction = documented("of Adam, for both networks", 0)
+    beta_2: Fraction = documented("of Adam, for both networks", 0.9)
+
+
 class ClassifierSettings(ModelSettings):
     """Tells digits apart and rejects images that show none; trained for the first seed only.
 
@@ -195,8 +204,11 @@ KINDS: dict[str, Kind] = {
         "OT-Flow", "flow", OTFlowSettings, "dgmpipe.models.otflow:OTFlowTask", "points", 15
     ),
     "vae": Kind("VAE", "vae", VAESettings, "dgmpipe.models.vae:VAETask", "images", 30),
-    "dcgan": Kind("DCGAN", "gan", DCGANSettings, "dgmpipe.models.gan:DCGANTask", "images", 55),
-    "wgan": Kind("WGAN", "gan", WGANSettings, "dgmpipe.models.gan:WGANTask", "images", 180),
+    "dcgan": Kind("DCGAN", "gan", DCGANSettings, "dgmpipe.models.dcgan:DCGANTask", "images", 55),
+    "wgan": Kind("WGAN", "gan", WGANSettings, "dgmpipe.models.wgan:WGANTask", "images", 180),
+    "wgan_gp": Kind(
+        "WGAN-GP", "gan", WGANGPSettings, "dgmpipe.models.wgan:WGANGPTask", "images", 250
+    ),
     "classifier": Kind(
         "classifier",
         "judge",

@@ -16,12 +16,12 @@ from dgmpipe.data.batches import (
     to_float,
 )
 from dgmpipe.data.mnist import evenly_spread, load_mnist
-from dgmpipe.data.moons import sample_moons
+from dgmpipe.data.moons import moons_moments, sample_moons
 from dgmpipe.data.points import load_points
 from dgmpipe.errors import UserError
 from dgmpipe.streams import random_stream
 
-__all__ = ["Dataset", "Images", "LabelledImages", "Moons", "Points"]
+__all__ = ["Dataset", "Images", "LabelledImages", "Moons", "PlanePoints", "Points"]
 
 
 class Dataset(ABC):
@@ -44,7 +44,15 @@ class Dataset(ABC):
         """
 
 
-class Moons(Dataset):
+class PlanePoints(Dataset):
+    """Points of the plane, (N, 2)."""
+
+    @abstractmethod
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation along each axis, each (2,)."""
+
+
+class Moons(PlanePoints):
     """Two moons, drawn anew in every batch, as points (N, 2).
 
     Args:
@@ -60,8 +68,11 @@ class Moons(Dataset):
     def held_out(self, size: int, seed: int, device: torch.device) -> Tensor:
         return sample_moons(size, self._noise, random_stream(seed, "held out")).to(device)
 
+    def moments(self) -> tuple[Tensor, Tensor]:
+        return moons_moments(self._noise)
 
-class Points(Dataset):
+
+class Points(PlanePoints):
     """Points of a file, (N, 2); a fifth of them, spread evenly, are held out.
 
     Args:
@@ -85,6 +96,9 @@ class Points(Dataset):
 
     def held_out(self, size: int, seed: int, device: torch.device) -> Tensor:
         return self._held_out[:size].to(device)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        return self._training.mean(0), self._training.std(0)
 
 
 class Images(Dataset):

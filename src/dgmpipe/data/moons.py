@@ -18,7 +18,7 @@ from dgmpipe.arguments import (
     whole_number,
 )
 
-__all__ = ["MoonsDensity", "sample_moons"]
+__all__ = ["MoonsDensity", "moons_moments", "sample_moons"]
 
 # exp(-40) is below the rounding of a double: after such a drop an integrand adds nothing.
 NEGLIGIBLE_DROP = 40.0
@@ -187,3 +187,23 @@ def _half_window(kappa: Tensor, start: Tensor, length: Tensor) -> Tensor:
     # A negative discriminant: the integrand never drops so far, and arctan gives all of [0, π].
     half_window = torch.atan(drop / (sin + discriminant.clamp_min(0).sqrt()))
     return torch.minimum(half_window, length / 2)
+
+
+def moons_moments(noise: float) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of the moons along each axis, each float64 (2,).
+
+    Args:
+        noise: Standard deviation of the noise around the half circles.
+
+    Raises:
+        ValueError: If noise is no positive number.
+
+    Example:
+        >>> mean, deviation = moons_moments(0.05)
+        >>> mean.tolist(), deviation.round(decimals=3).tolist()
+        ([0.5, 0.25], [0.867, 0.497])
+    """
+    noise = _read_noise(noise)
+    # Of the half circles (cos t, sin t) and (1 − cos t, ½ − sin t), t uniform on [0, π].
+    variance = torch.tensor([3 / 4, 9 / 16 - 1 / math.pi], dtype=torch.float64)
+    return torch.tensor([0.5, 0.25], dtype=torch.float64), (variance + noise**2).sqrt()

@@ -13,7 +13,7 @@ from dgmpipe.arguments import log_density, require_stream, whole_number
 from dgmpipe.models.inputs import require_batch
 from dgmpipe.training.task import Task
 
-__all__ = ["DIM", "Flow", "FlowTask", "log_normal", "negative_log_likelihood"]
+__all__ = ["DIM", "Flow", "FlowTask", "Standardised", "log_normal", "negative_log_likelihood"]
 
 DIM = 2  # of the latent and of the data space, n in the paper
 
@@ -91,6 +91,51 @@ class Flow(nn.Module, ABC):
         return self(z)[0]
 
 
+class Standardised(Flow):
+    """A flow of standardised points, followed by the map to the data's mean and scale.
+
+    Args:
+        flow: Makes points with mean 0 and standard deviation 1.
+        mean: Mean of the data, (2,); 0 by default.
+        deviation: Its standard deviation along each axis, (2,), positive; 1 by default.
+
+    Raises:
+        ValueError: If a deviation is not positive.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, flow: Flow, mean: Tensor | None = None, deviation: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.flow = flow
+        like = next(flow.parameters())
+        self.register_buffer("mean", torch.zeros(DIM).to(like) if mean is None else mean.to(like))
+        ones = torch.ones(DIM).to(like)
+        self.register_buffer("deviation", ones if deviation is None else deviation.to(like))
+        if not (self.deviation > 0).all():
+            raise ValueError(f"the data must vary along each axis, not by {deviation}")
+
+    def forward(self, z: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
+        y, log_det = self.flow(z)
+        return self.mean + self.deviation * y, log_det + self.deviation.log().sum()
+
+    def inverse(self, x: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
+        x = require_batch(x, (DIM,), "points", self)
+        z, log_det = self.flow.inverse(self.standardise(x))
+        return z, log_det - self.deviation.log().sum()
+
+    def hidden_states(self, z: Tensor | ArrayLike) -> Tensor:
+        states = self.flow.hidden_states(z)
+        return torch.cat([states, self.mean + self.deviation * states[-1:]])
+
+    def standardise(self, x: Tensor) -> Tensor:
+        """Return points with mean 0 and deviation 1 for those of the data, `x` (N, 2)."""
+        return (x - self.mean) / self.deviation
+
+
 def negative_log_likelihood(flow: Flow, x: Tensor | ArrayLike) -> Tensor:
     """Return the mean of −log p_θ(x) in nats, eq. (8), a scalar, for a batch `x` (N, 2).
 
@@ -107,6 +152,8 @@ class FlowTask(Task):
 
     def __init__(self, model: Flow, config: Mapping[str, Any]) -> None:
         self.model = model
+        # What is trained: a map to fixed mean and scale has nothing to train.
+        self.flow = model.flow if isinstance(model, Standardised) else model
         self.config = config
         self.optimizers = {
             "adam": torch.optim.Adam(model.parameters(), lr=config["learning_rate"], fused=True)
@@ -114,10 +161,13 @@ class FlowTask(Task):
 
     @abstractmethod
     def objective(self, x: Tensor) -> dict[str, Tensor]:
-        """Return the scalar `loss` for a batch `x` (N, 2), and the parts of it to be shown."""
+        """Return the scalar `loss` of `flow` for a batch `x` (N, 2), and the parts to be shown."""
 
     def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
-        terms = self.objective(next(batches))
+        x = next(batches)
+        terms = self.objective(
+            self.model.standardise(x) if isinstance(self.model, Standardised) else x
+        )
         optimizer = self.optimizers["adam"]
         optimizer.zero_grad()
         terms["loss"].backward()

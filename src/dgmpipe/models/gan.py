@@ -1,4 +1,4 @@
-"""The generative adversarial networks of Section 5 and how they are trained."""
+"""The generative adversarial networks of Section 5, and what all ways to train them share."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dgmpipe.arguments import whole_number
 from dgmpipe.evaluation.energy import energy_distance
@@ -17,7 +16,7 @@ from dgmpipe.models.generator import Generator
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
 
-__all__ = ["GAN", "DCGANTask", "Discriminator", "WGANTask"]
+__all__ = ["GAN", "Discriminator", "GANTask", "frozen", "update"]
 
 
 class Discriminator(nn.Module):
@@ -29,6 +28,7 @@ class Discriminator(nn.Module):
 
     Args:
         width: Channels of the first convolution; the second has twice as many.
+        batch_norm: Whether there are batch norms, with which a value depends on the whole batch.
 
     Raises:
         ValueError: If `width` is no whole number or less than 1.
@@ -41,15 +41,15 @@ class Discriminator(nn.Module):
         torch.Size([3])
     """
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, *, batch_norm: bool = True) -> None:
         super().__init__()
         width = whole_number(width, "width", 1)
         self.layers = nn.Sequential(
             FromOneChannel(width),
-            nn.BatchNorm2d(width),
+            nn.BatchNorm2d(width) if batch_norm else nn.Identity(),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, 2 * width, kernel_size=4, stride=2, padding=1),
-            nn.BatchNorm2d(2 * width),
+            nn.BatchNorm2d(2 * width) if batch_norm else nn.Identity(),
             nn.LeakyReLU(0.2),
             FromChannels((2 * width, 7, 7), 1),
         )
@@ -82,7 +82,7 @@ class GAN(nn.Module):
 
 
 class GANTask(Task):
-    """What both ways of training have in common: the model and its evaluation."""
+    """What all ways of training have in common: the model and its evaluation."""
 
     model: GAN
 
@@ -105,107 +105,15 @@ class GANTask(Task):
         return {"energy_distance": energy_distance(generated, held_out).value}
 
 
-class DCGANTask(GANTask):
-    """Training by eqs. (31) and (32): Adam for both networks, alternating.
-
-    The generator's objective is the saturating one of eq. (32), log(1 − d(g(z))). It is taken at
-    new latent points where `fresh_latent_points` is set, else at those that the discriminator has
-    just been trained on.
-    """
-
-    def __init__(self, model: GAN, config: Mapping[str, Any]) -> None:
-        self.model = model.to(memory_format=torch.channels_last)
-        self.fresh_latent_points = config["fresh_latent_points"]
-        self.optimizers = {
-            name: torch.optim.Adam(
-                network.parameters(),
-                lr=config[f"{name}_learning_rate"],
-                betas=(config["beta_1"], config["beta_2"]),
-                fused=True,
-            )
-            for name, network in model.named_children()
-        }
-
-    def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
-        generator, discriminator = self.model.generator, self.model.discriminator
-        true = next(batches)
-        generated = generator(self.latent_points(true, noise))
-
-        # log(1 − d) is log-sigmoid of minus the logit, so there is no log of zero.
-        log_true = F.logsigmoid(discriminator(true)).mean()
-        log_false = F.logsigmoid(-discriminator(generated.detach())).mean()
-        discriminator_loss = -(log_true + log_false)
-        _update(self.optimizers["discriminator"], discriminator_loss)
-
-        if self.fresh_latent_points:
-            generated = generator(self.latent_points(true, noise))
-        with _frozen(discriminator):
-            generator_loss = F.logsigmoid(-discriminator(generated)).mean()
-        _update(self.optimizers["generator"], generator_loss)
-        return {
-            "discriminator_loss": discriminator_loss.detach(),
-            "generator_loss": generator_loss.detach(),
-        }
-
-
-class WGANTask(GANTask):
-    """Training by eq. (35), arXiv:1701.07875: several critic steps to each of the generator.
-
-    RMSprop for both networks. At each of its steps the critic's parameters are clipped to
-    ±`clip`, those of its batch norms only where `clip_batch_norm` is set; before the update where
-    `clip_before_update` is set, so that they may exceed `clip` by an update, else after it.
-    """
-
-    def __init__(self, model: GAN, config: Mapping[str, Any]) -> None:
-        self.model = model.to(memory_format=torch.channels_last)
-        self.critic_steps = config["critic_steps"]
-        self.clip = config["clip"]
-        self.clip_before_update = config["clip_before_update"]
-        self.clipped = [
-            parameter
-            for layer in model.discriminator.layers
-            if config["clip_batch_norm"] or not isinstance(layer, nn.BatchNorm2d)
-            for parameter in layer.parameters()
-        ]
-        self.optimizers = {
-            name: torch.optim.RMSprop(
-                network.parameters(), lr=config[f"{name}_learning_rate"], foreach=True
-            )
-            for name, network in model.named_children()
-        }
-
-    def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
-        generator, critic = self.model.generator, self.model.discriminator
-        for _ in range(self.critic_steps):
-            true = next(batches)
-            if self.clip_before_update:
-                self._clip()
-            with torch.no_grad():
-                generated = generator(self.latent_points(true, noise))
-            distance = critic(generated).mean() - critic(true).mean()
-            _update(self.optimizers["discriminator"], -distance)
-            if not self.clip_before_update:
-                self._clip()
-
-        with _frozen(critic):
-            generator_loss = critic(generator(self.latent_points(true, noise))).mean()
-        _update(self.optimizers["generator"], generator_loss)
-        return {"critic_distance": distance.detach(), "generator_loss": generator_loss.detach()}
-
-    @torch.no_grad()
-    def _clip(self) -> None:
-        for parameter in self.clipped:
-            parameter.clamp_(-self.clip, self.clip)
-
-
-def _update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """Do a step of an optimiser on a loss."""
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
 
 
 @contextmanager
-def _frozen(network: nn.Module) -> Iterator[None]:
+def frozen(network: nn.Module) -> Iterator[None]:
     """Keep the gradients of a network's parameters from being computed."""
     network.requires_grad_(False)
     yield

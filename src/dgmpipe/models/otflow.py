@@ -198,7 +198,7 @@ def ot_flow_objective(
 class OTFlowTask(FlowTask):
     """Training of OT-Flow: likelihood, transport cost and HJB penalty, arXiv:2006.00104."""
 
-    model: OTFlow
+    flow: OTFlow
 
     @staticmethod
     def build(config: Mapping[str, Any]) -> OTFlow:
@@ -206,7 +206,7 @@ class OTFlowTask(FlowTask):
 
     def objective(self, x: Tensor) -> dict[str, Tensor]:
         return ot_flow_objective(
-            self.model,
+            self.flow,
             x,
             alpha_transport=self.config["alpha_transport"],
             alpha_likelihood=self.config["alpha_likelihood"],

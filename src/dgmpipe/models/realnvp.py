@@ -156,4 +156,4 @@ class RealNVPTask(FlowTask):
         return RealNVP(num_layers=config["num_layers"], width=config["width"])
 
     def objective(self, x: Tensor) -> dict[str, Tensor]:
-        return {"loss": negative_log_likelihood(self.model, x)}
+        return {"loss": negative_log_likelihood(self.flow, x)}

@@ -12,7 +12,7 @@ from torch import nn
 
 from dgmpipe.errors import UserError
 from dgmpipe.files import replacing
-from dgmpipe.models.registry import task_class
+from dgmpipe.models.registry import build_model
 
 __all__ = ["load_model", "save_weights", "untrained_model"]
 
@@ -27,7 +27,7 @@ def untrained_model(kind: str, hyperparameters: Mapping[str, Any]) -> nn.Module:
         ValueError: If there is no such kind, or a hyperparameter is not possible.
     """
     with torch.random.fork_rng(devices=[]):
-        return task_class(kind).build(hyperparameters)
+        return build_model(kind, hyperparameters)
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:

@@ -7,9 +7,10 @@ import pandas as pd
 import torch
 
 from dgmpipe.config.kinds import KINDS, FlowSettings, ModelSettings
-from dgmpipe.data.datasets import Dataset, Images, LabelledImages, Moons, Points
+from dgmpipe.data.datasets import Dataset, Images, LabelledImages, Moons, PlanePoints, Points
 from dgmpipe.files import replacing, write_json
-from dgmpipe.models.registry import task_class
+from dgmpipe.models.flow import Standardised
+from dgmpipe.models.registry import build_model, task_class
 from dgmpipe.models.storage import load_model, save_weights
 from dgmpipe.streams import stream_seed
 from dgmpipe.training.checkpoint import Checkpoints
@@ -72,7 +73,10 @@ def train_model(
     torch.backends.cudnn.deterministic = True
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, "initial weights"))
-        network = task_type.build(config)
+        network = build_model(settings.kind, config)
+    if isinstance(network, Standardised):
+        assert isinstance(dataset, PlanePoints)
+        network = Standardised(network.flow, *dataset.moments())
     if start is not None:
         generator = load_model(start).get_submodule("generator")
         network.get_submodule("generator").load_state_dict(generator.state_dict())
