@@ -35,7 +35,11 @@ _POINTS_AT_ONCE = 16_384
 
 @torch.no_grad()
 def held_out_nll(
-    flow: Flow, x: Tensor | ArrayLike, true_log_prob: Callable[[Tensor], Tensor], *, batch_size: int
+    flow: Flow,
+    x: Tensor | ArrayLike,
+    true_log_prob: Callable[[Tensor], Tensor] | None = None,
+    *,
+    batch_size: int,
 ) -> dict[str, float]:
     """Estimate J_ML of eq. (8) on held-out data, and the KL divergence of eq. (7).
 
@@ -46,21 +50,25 @@ def held_out_nll(
     Args:
         flow: The flow.
         x: Independent samples of the data, not those of the training, shape (N, 2), N at least 2.
-        true_log_prob: Maps points (N, 2) to the log density of the data in nats, shape (N,).
+        true_log_prob: Maps points (N, 2) to the log density of the data in nats, shape (N,), if it
+            is known.
         batch_size: Points that are evaluated at once.
 
     Returns:
-        In nats: `nll` with `nll_standard_error`, and `kl` with `kl_standard_error`.
+        In nats: `nll` with `nll_standard_error`, and where the true density is known `kl` with
+        `kl_standard_error`.
 
     Raises:
         ValueError: If `x` has fewer than 2 points or another shape, or `batch_size` is less than 1.
     """
     batch_size = whole_number(batch_size, "batch_size", 1)
     x = _points(x, "x")
-    truth = true_log_prob(x).double()
-    x = _as_parameters(flow, x)
-    learned = torch.cat([flow.log_prob(part) for part in x.split(batch_size)]).double().to(truth)
-    return _mean_with_error("nll", -learned) | _mean_with_error("kl", truth - learned)
+    parts = _as_parameters(flow, x).split(batch_size)
+    learned = torch.cat([flow.log_prob(part) for part in parts]).double().to(x.device)
+    numbers = _mean_with_error("nll", -learned)
+    if true_log_prob is None:
+        return numbers
+    return numbers | _mean_with_error("kl", true_log_prob(x).double() - learned)
 
 
 def kernel_density_kl(

@@ -1,6 +1,7 @@
 """Figures 5 and 6: what a normalizing flow made of the moons."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -38,11 +39,11 @@ def figure_flow(flow_arrays: Mapping[str, ArrayLike], *, title: str) -> Figure:
     Args:
         flow_arrays: `batch` (B, 2), a batch of the training data;
             `samples` (S, 2), generated;
-            `x_axis` (W,) and `y_axis` (H,), equidistant, with `log_density` and
-            `true_log_density`, each (H, W) in nats, row i at y_axis[i];
+            `x_axis` (W,) and `y_axis` (H,), equidistant, with `log_density` (H, W) in nats, row i
+            at y_axis[i], and where it is known `true_log_density` (H, W) with `entropy`, a scalar;
             `hidden_states` (K, P, 2) of P latent points, from z to x;
             `latent` (L, 2), independent data mapped to the latent space;
-            `nll`, `nll_standard_error` and `entropy`, scalars in nats.
+            `nll` and `nll_standard_error`, scalars in nats.
         title: Title of the figure, such as "Real NVP".
 
     Raises:
@@ -55,15 +56,18 @@ def figure_flow(flow_arrays: Mapping[str, ArrayLike], *, title: str) -> Figure:
         x_axis="W",
         y_axis="H",
         log_density="H W",
-        true_log_density="H W",
+        **({"true_log_density": "H W", "entropy": ""} if "entropy" in flow_arrays else {}),
         hidden_states="K P 2",
         latent="L 2",
         nll="",
         nll_standard_error="",
-        entropy="",
     )
     arrays = {name: np.asarray(array) for name, array in flow_arrays.items()}
-    nll, error, entropy = (float(arrays[n]) for n in ("nll", "nll_standard_error", "entropy"))
+    nll, error = (float(arrays[n]) for n in ("nll", "nll_standard_error"))
+    bound = ""
+    if "entropy" in arrays:
+        entropy = float(arrays["entropy"])
+        bound = f"; its lower bound, the entropy of the data: {entropy:.4f} nats"
     with new_figure(7.2, 5.4) as figure:
         (batch, density), (states, latent) = figure.subplots(2, 2)
         draw_batch(batch, arrays)
@@ -72,8 +76,7 @@ def figure_flow(flow_arrays: Mapping[str, ArrayLike], *, title: str) -> Figure:
         draw_latent(latent, arrays["latent"])
         figure.suptitle(title)
         figure.supxlabel(
-            f"held-out negative log-likelihood {nll:.4f} ± {error:.4f} nats;"
-            f" its lower bound, the entropy of the data: {entropy:.4f} nats",
+            f"held-out negative log-likelihood {nll:.4f} ± {error:.4f} nats{bound}",
             fontsize=8,
         )
     return figure
@@ -92,19 +95,16 @@ def draw_density(axes: Axes, arrays: Mapping[str, np.ndarray]) -> None:
     shown = axes.pcolormesh(
         x, y, np.exp(arrays["log_density"]), cmap="Greys", vmin=0, rasterized=True
     )
-    truth = np.exp(arrays["true_log_density"])
-    axes.contour(
-        x,
-        y,
-        truth,
-        levels=CONTOURS * truth.max(),
-        colors=TRUE_COLOUR,
-        linewidths=0.8,
-        linestyles="solid",
-    )
+    title = "learned density, samples"
+    if "true_log_density" in arrays:
+        truth = np.exp(arrays["true_log_density"])
+        levels = CONTOURS * truth.max()
+        style: dict[str, Any] = {"colors": TRUE_COLOUR, "linewidths": 0.8, "linestyles": "solid"}
+        axes.contour(x, y, truth, levels=levels, **style)
+        title += "; true density (lines)"
     draw_points(axes, arrays["samples"], s=5, c=DATA, marker=DATA_MARKER, alpha=0.7, linewidths=0)
     set_data_space(axes, arrays)
-    axes.set_title("learned density, samples; true density (lines)")
+    axes.set_title(title)
     axes.figure.colorbar(shown, ax=axes, label=r"$p_\theta(\mathbf{x})$", shrink=0.7)
 
 

@@ -148,7 +148,7 @@ def exhibits(config: Config) -> list[Exhibit]:
 
 def _problem(config: Config) -> list[Exhibit]:
     found = []
-    if "realnvp" in config.of_family("flow"):
+    if "realnvp" in config.models and config.setting("realnvp", "data") == "moons":
         files = {"arrays": [_evaluated("realnvp", config.seeds[0], "flow.npz")]}
         function = "dgmpipe.figures.figure_01:from_files"
         found = [
