@@ -21,4 +21,5 @@ with job(snakemake.log[0], snakemake.threads):
     with replacing(snakemake.output.generators) as temporary:
         table.to_csv(temporary, index=False)
     with replacing(snakemake.output.summary) as temporary:
-        mean_and_deviation(table).to_csv(temporary, index=False)
+        errors = [name for name in quality if name.endswith("_standard_error")]
+        mean_and_deviation(table.drop(columns=errors)).to_csv(temporary, index=False)

@@ -8,6 +8,7 @@ with job(snakemake.log[0], snakemake.threads):
     from dgmpipe.data.batches import to_float
     from dgmpipe.data.mnist import load_mnist
     from dgmpipe.errors import UserError
+    from dgmpipe.evaluation.clusters import Clusters
     from dgmpipe.evaluation.quality import sample_quality
     from dgmpipe.evaluation.samples import evaluated_images
     from dgmpipe.files import replacing, write_json
@@ -29,6 +30,7 @@ with job(snakemake.log[0], snakemake.threads):
         test,
         training,
         load_model(Path(snakemake.input.classifier[0]).parent),
+        test_clusters=Clusters.in_order(len(test), **snakemake.params.clusters),
         **settings,
     )
     write_json(quality.numbers, snakemake.output.numbers)

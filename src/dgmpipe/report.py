@@ -63,6 +63,7 @@ SECTIONS = {
         "figure_11_energy_distance",
         "generators",
         "generators_summary",
+        "generator_differences",
         "class_histograms",
         "training_times",
     ],

@@ -191,7 +191,7 @@ def tables():
     if "vae" in config["models"]:
         names += ["vae_evidence"]
     if IMAGE_MODELS:
-        names += ["generators", "generators_summary"]
+        names += ["generators", "generators_summary", "generator_differences"]
     if JUDGED:
         names += ["class_histograms"]
     return collect("<results>/tables/{name}.csv", name=names)

@@ -116,7 +116,8 @@ rule energy_test:
         images=rules.fetch_images.output,
         model=source_model,
     output:
-        "<results>/evaluation/{source}/seed_{seed}/energy.json",
+        numbers="<results>/evaluation/{source}/seed_{seed}/energy.json",
+        contributions="<results>/evaluation/{source}/seed_{seed}/energy.npz",
     log:
         "<logs>/energy_test/{source}_seed_{seed}.log",
     benchmark:
@@ -130,6 +131,7 @@ rule energy_test:
     params:
         num_images=config["evaluation"]["energy"]["num_images"],
         num_permutations=config["evaluation"]["energy"]["num_permutations"],
+        clusters=config["data"]["images"]["test_clusters"],
         code=source_code("energy_test.py"),
     script:
         "../../scripts/energy_test.py"
@@ -180,6 +182,7 @@ rule sample_quality:
         runtime=evaluation_minutes("sample_quality"),
     params:
         settings=config["evaluation"]["quality"],
+        clusters=config["data"]["images"]["test_clusters"],
         code=source_code("sample_quality.py", "dgmpipe.models.classifier"),
     script:
         "../../scripts/sample_quality.py"
@@ -189,6 +192,7 @@ localrules:
     class_histograms,
     flow_table,
     generate_images,
+    generator_differences,
     generator_tables,
     otflow_inverse_error,
     training_times,
@@ -271,7 +275,8 @@ rule training_times:
 
 rule vae_evidence_table:
     input:
-        collect(rules.vae_evidence.output, seed=config["seeds"]),
+        images=rules.fetch_images.output,
+        tables=collect(rules.vae_evidence.output, seed=config["seeds"]),
     output:
         report(
             "<results>/tables/vae_evidence.csv",
@@ -287,6 +292,7 @@ rule vae_evidence_table:
         "../envs/dgmpipe.yaml"
     params:
         seeds=config["seeds"],
+        clusters=config["data"]["images"]["test_clusters"],
         code=code("vae_evidence_table.py"),
     script:
         "../../scripts/vae_evidence_table.py"
@@ -295,7 +301,7 @@ rule vae_evidence_table:
 rule generator_tables:
     input:
         energy=collect(
-            rules.energy_test.output, source=IMAGE_SOURCES, seed=config["seeds"]
+            rules.energy_test.output.numbers, source=IMAGE_SOURCES, seed=config["seeds"]
         ),
         quality=collect(
             rules.sample_quality.output.numbers, source=JUDGED, seed=config["seeds"]
@@ -325,6 +331,42 @@ rule generator_tables:
         code=code("generator_tables.py"),
     script:
         "../../scripts/generator_tables.py"
+
+
+rule generator_differences:
+    input:
+        images=rules.fetch_images.output,
+        energy=collect(
+            rules.energy_test.output.numbers, source=IMAGE_SOURCES, seed=config["seeds"]
+        ),
+        contributions=collect(
+            rules.energy_test.output.contributions,
+            source=IMAGE_SOURCES,
+            seed=config["seeds"],
+        ),
+    output:
+        report(
+            "<results>/tables/generator_differences.csv",
+            category="Section 5: generative adversarial networks",
+            caption=caption("generator_differences"),
+            labels={"table": "Generators against one another"},
+        ),
+    log:
+        "<logs>/generator_differences.log",
+    benchmark:
+        "<benchmarks>/generator_differences.tsv"
+    conda:
+        "../envs/dgmpipe.yaml"
+    params:
+        sources=IMAGE_SOURCES,
+        seeds=config["seeds"],
+        latent_dims={
+            model: config["models"][model]["latent_dim"] for model in IMAGE_MODELS
+        },
+        clusters=config["data"]["images"]["test_clusters"],
+        code=code("generator_differences.py"),
+    script:
+        "../../scripts/generator_differences.py"
 
 
 rule class_histograms:
