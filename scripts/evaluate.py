@@ -15,6 +15,7 @@ with job(snakemake.log[0], snakemake.threads):
         folder=folder(snakemake.input.model),
         images=folder(snakemake.input.images),
         judge=folder(snakemake.input.judge),
+        clusters=snakemake.params.clusters,
     )
     evaluate = load_function(snakemake.params.function)
     write_results(evaluate(subject, **snakemake.params.settings), dict(snakemake.output.items()))

@@ -293,7 +293,13 @@ def _sources(*roots: str, training: bool = False) -> set[str]:
 def test_a_training_depends_on_its_own_model_and_on_no_measure() -> None:
     run = "dgmpipe.training.run"
     gan = _sources(run, "dgmpipe.models.wgan", training=True)
-    assert {"models/wgan.py", "models/gan.py", "models/generator.py", "training/loop.py", "streams.py"} <= gan
+    assert {
+        "models/wgan.py",
+        "models/gan.py",
+        "models/generator.py",
+        "training/loop.py",
+        "streams.py",
+    } <= gan
     assert not any(name.startswith(("evaluation/", "figures/", "plan/", "config/")) for name in gan)
     assert not {"models/vae.py", "models/dcgan.py", "tracking.py", "locks.py"} & gan
     assert "evaluation/energy.py" in _sources("dgmpipe.models.gan")

@@ -6,6 +6,7 @@ import torch
 from scipy.integrate import dblquad
 
 from dgmpipe.evaluation import posterior_grid
+from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.evaluation.evidence import evidence_of_images, summarise_evidence
 from dgmpipe.evaluation.latent import aggregate_posterior, latent_structure
 from dgmpipe.evaluation.posterior import compare_posteriors, elbo, log_evidence
@@ -121,6 +122,13 @@ def test_elbo_never_exceeds_the_evidence(trained: VAE, images: torch.Tensor) -> 
     assert (table["log_evidence"] < table["ceiling"]).all()
     # What is said of MNIST's test images, of the part of them that comes with the tests.
     assert -60 < summary.loc[7, "ceiling_mean"] == table["ceiling"].mean() < -30
+    assert summary.loc[7, "gap_standard_error"] == pytest.approx(table["gap"].sem())
+    # By the positions among all images, of which the table has a third.
+    clusters = Clusters.in_order(len(images), 15)
+    error = summarise_evidence({0: table}, clusters).loc[0, "gap_standard_error"]
+    gaps = torch.tensor(table["gap"].to_numpy())
+    assert error**2 == pytest.approx(Clusters.in_order(100, 5).variance_of_mean(gaps))
+    assert error != pytest.approx(table["gap"].sem(), rel=1e-3)
 
 
 def test_the_gap_is_the_divergence_of_the_approximate_posterior(

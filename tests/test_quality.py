@@ -1,5 +1,6 @@
 """What is measured of generated digits: against definitions, closed forms and known cases."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,10 @@ import torch
 from torch import Tensor
 
 from dgmpipe.data.batches import to_float
+from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.evaluation.quality import (
     ClassHistogram,
+    FeatureComparison,
     class_histogram,
     compare_features,
     memorisation,
@@ -23,6 +26,14 @@ from dgmpipe.streams import random_stream
 
 def normal(n: int, d: int, seed: int = 0) -> Tensor:
     return torch.randn(n, d, generator=random_stream(seed, "test"), dtype=torch.float64)
+
+
+SHARES = ("precision", "recall", "density", "coverage")
+
+
+def shares(found: FeatureComparison) -> dict[str, float]:
+    """The shares without their errors."""
+    return {name: getattr(found, name) for name in SHARES}
 
 
 def definitions(generated: Tensor, real: Tensor, k: int) -> dict[str, float]:
@@ -52,7 +63,7 @@ def definitions(generated: Tensor, real: Tensor, k: int) -> dict[str, float]:
 def test_features_are_compared_by_the_definitions(n: int, m: int, d: int, k: int) -> None:
     generated, real = normal(n, d) + 0.5, normal(m, d, seed=1)
     found = compare_features(generated, real, num_neighbours=k)
-    assert vars(found) == pytest.approx(definitions(generated, real, k), rel=1e-12)
+    assert shares(found) == pytest.approx(definitions(generated, real, k), rel=1e-12)
     assert 0 < found.precision < 1 or n == 6
 
 
@@ -66,15 +77,15 @@ def test_points_at_the_radius_are_within_the_ball() -> None:
         # A shift that floats do not represent rounds the distances in another way.
         shifted = compare_features(generated + 1 / 3, real + 1 / 3, num_neighbours=k)
         exact = definitions((20 * generated).round(), (20 * real).round(), k)
-        assert vars(found) == pytest.approx(exact, rel=1e-12)
-        assert shifted == found
+        assert shares(found) == pytest.approx(exact, rel=1e-12)
+        assert shares(shifted) == shares(found)
 
 
 @pytest.mark.parametrize("block_size", [1, 7, 30, 1000])
 def test_blocks_change_nothing(block_size: int) -> None:
     generated, real = normal(40, 5) + 0.5, normal(55, 5, seed=1)
-    assert compare_features(generated, real, block_size=block_size) == compare_features(
-        generated, real
+    assert vars(compare_features(generated, real, block_size=block_size)) == pytest.approx(
+        vars(compare_features(generated, real)), rel=1e-12
     )
     distances = nearest_training_distances(generated, real, block_size=block_size)
     torch.testing.assert_close(
@@ -94,9 +105,51 @@ def test_of_equal_distributions_density_is_1_and_coverage_is_known(n: int, m: in
     assert np.mean([f.coverage for f in found]) == pytest.approx(1 - uncovered, abs=0.015)
 
 
+@pytest.mark.parametrize(("n", "m", "d", "k"), [(40, 60, 2, 3), (30, 90, 3, 5), (140, 70, 1, 2)])
+@pytest.mark.parametrize("kind", ["order", "strata", "labels"])
+def test_errors_are_those_of_the_jackknife(n: int, m: int, d: int, k: int, kind: str) -> None:
+    # Sorted, so that a point's neighbours are in its own block and the next.
+    generated, real = 1.2 * normal(n, d) + 0.3, normal(m, d, seed=1).sort(0).values
+    clusters = {
+        "order": Clusters.in_order(m, 7),
+        "strata": Clusters.in_order(m, 5, strata=2),
+        "labels": Clusters.of_labels(torch.arange(m) ** 2 % 11),
+    }[kind]
+
+    def values(some: Tensor, others: Tensor) -> Tensor:
+        found = compare_features(some, others, num_neighbours=k)
+        return torch.tensor(list(shares(found).values()), dtype=torch.float64)
+
+    variances = clusters.variance_by_deletion(lambda kept: values(generated, real[kept]))
+    groups = Clusters.independent(n)
+    variances += groups.variance_by_deletion(lambda kept: values(generated[kept], real))
+    found = compare_features(generated, real, num_neighbours=k, real_clusters=clusters)
+    errors = [getattr(found, f"{name}_standard_error") for name in SHARES]
+    assert errors == pytest.approx(variances.sqrt().tolist(), rel=1e-6)
+    assert max(errors) > 0
+
+
+def test_equal_points_and_a_block_of_all_neighbours() -> None:
+    # Without its block a point's ball reaches beyond all that were set aside for such a case.
+    real = torch.cat([normal(60, 1) * 1e-3, 5 + normal(60, 1, seed=1)])
+    clusters = Clusters.of_labels(torch.arange(120) // 58)
+    generated = normal(30, 1, seed=2) + 2
+
+    def values(kept: Tensor) -> Tensor:
+        return torch.tensor(list(shares(compare_features(generated, real[kept])).values()))
+
+    found = compare_features(generated, real, real_clusters=clusters)
+    groups = Clusters.independent(30)
+    (of_real,) = clusters.variance_by_deletion(lambda kept: values(kept)[:1]).tolist()
+    (of_generated,) = groups.variance_by_deletion(
+        lambda kept: torch.tensor([compare_features(generated[kept], real).precision])
+    ).tolist()
+    assert found.precision_standard_error == pytest.approx(math.sqrt(of_real + of_generated))
+
+
 def test_disjoint_samples_have_nothing_in_common() -> None:
     found = compare_features(normal(30, 4), normal(40, 4, seed=1) + 100)
-    assert vars(found) == {"precision": 0, "recall": 0, "density": 0, "coverage": 0}
+    assert vars(found) == dict.fromkeys(vars(found), 0)
 
 
 def test_a_collapsed_generator_is_precise_and_covers_little() -> None:
@@ -236,18 +289,30 @@ def test_all_numbers_of_a_generator(judged: dict[str, Any]) -> None:
         features, test_features = (judged["classifier"].features(images) for images in (x, y))
     found = sample_quality(**judged, num_neighbours=3, num_searched=25)
     histogram = class_histogram(logits, test_logits)
+    compared = compare_features(features, test_features, num_neighbours=3)
     assert torch.equal(found.classes.generated, histogram.generated)
     assert torch.equal(found.classes.real, histogram.real)
-    copies = memorisation(x[:25].flatten(1), y[:25].flatten(1), judged["training"].flatten(1))
+    # The test images that are searched for are spread over all of them: their writers differ.
+    spread = y[torch.arange(25) * 60 // 25]
+    copies = memorisation(x[:25].flatten(1), spread.flatten(1), judged["training"].flatten(1))
     expected = {
         "digits_found": histogram.num_found,
         "digits_total_variation": histogram.total_variation,
         "rejected": rejected_share(logits),
         "test_rejected": rejected_share(test_logits),
-        **vars(compare_features(features, test_features, num_neighbours=3)),
+        **vars(compared),
         **vars(copies),
     }
-    assert found.numbers == pytest.approx(expected, rel=1e-12)
+    numbers = {k: v for k, v in found.numbers.items() if not k.endswith("_standard_error")}
+    assert {**numbers, **vars(compared)} == pytest.approx(expected, rel=1e-12)
+    errors = {f"{name}_standard_error" for name in numbers} - {"digits_found_standard_error"}
+    assert errors == found.numbers.keys() - numbers.keys()
+    # Of a share of independent points; each of the 40 generated and 60 test images is deleted once.
+    assert found.numbers["ambiguous_standard_error"] == pytest.approx(math.sqrt(0.25 * 0.75 / 39))
+    share = numbers["test_ambiguous"]
+    assert found.numbers["test_ambiguous_standard_error"] == pytest.approx(
+        math.sqrt(share * (1 - share) / 59)
+    )
     assert all(type(value) is float for value in found.numbers.values())
     # The untrained classifier is shifted so that it rejects some of the images, not all.
     assert 0 < found.numbers["rejected"] < 1
@@ -307,6 +372,8 @@ def test_wrong_points_are_refused() -> None:
         compare_features(x, x[:0])
     with pytest.raises(ValueError, match="5 neighbours need at least 6 real points, not 5"):
         compare_features(x, x[:5])
+    with pytest.raises(ValueError, match="clusters must be of the 10 real points, not of 4"):
+        compare_features(x, x, real_clusters=Clusters.in_order(4, 1))
     with pytest.raises(ValueError, match="block_size must be at least 1, not 5 and 0"):
         compare_features(x, x, block_size=0)
     with pytest.raises(ValueError, match=r"logits must be a table .* not of shape \(3,\)"):

@@ -25,6 +25,11 @@ class _Tier:
     def row(self, table: str, **keys: Any) -> dict[str, Any]:
         if table == "training_times":
             return self._results[f"{keys['model']} time"]
+        if "first" in keys:
+            pair = f"{keys['first']} {keys['second']}"
+            if pair not in self._results:
+                raise FileNotFoundError(table)
+            return self._results[pair]
         return self._results[keys.get("model", keys.get("rk4_steps", table))]
 
     def rows(self, table: str) -> list[dict[str, Any]]:
@@ -127,11 +132,15 @@ def _rejected_of_each(vae: float, last_gan: float) -> Results:
 
 
 def _distances(model: str, distance: float, other: str, of_other: float) -> Results:
-    rows = {"standard_error": 0.03}
-    return {
-        name: rows | {"energy_distance": value}
+    rows = {
+        name: {"standard_error": 0.2, "energy_distance": value}
         for name, value in ((model, distance), (other, of_other))
     }
+    # The table has a pair once, here sometimes the better one first. Its error is far less than the
+    # two distances would have as independent ones.
+    first, second = sorted(rows, key=lambda name: name[::-1])
+    difference = rows[second]["energy_distance"] - rows[first]["energy_distance"]
+    return rows | {f"{first} {second}": {"difference": difference, "standard_error": 0.04}}
 
 
 _DCGAN = "that the DCGAN needs"

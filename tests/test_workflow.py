@@ -181,6 +181,13 @@ def test_generators_are_compared_with_the_data_and_with_real_images(results: Pat
     assert (summary["seeds"] == 1).all()
     assert summary["energy_distance_mean"].tolist() == table["energy_distance"].tolist()
     assert summary["energy_distance_sd"].isna().all()
+    assert not [name for name in summary if "_standard_error_" in name]
+    pairs = pd.read_csv(results / "tables/generator_differences.csv")
+    assert len(pairs) == 15
+    for pair in pairs.itertuples():
+        distances = table.loc[[pair.first, pair.second], "energy_distance"]
+        assert pair.difference == pytest.approx(distances.iloc[1] - distances.iloc[0], rel=1e-12)
+    assert (pairs["standard_error"] > 0).sum() >= 13  # the two that start from the VAE may be equal
     classes = pd.read_csv(results / "tables/class_histograms.csv")
     counts = classes.groupby("model")[["generated", "test"]].sum()
     # Images that are rejected count for no digit.

@@ -39,8 +39,9 @@ A verdict is computed from the results of the tier that its row names.
 - **not decidable**: nothing that is measured here can tell.
 
 Numbers are those of the first seed. Behind ± is the standard error over points or images, not over
-trainings. Energy distances over a training (→) are by fewer images than those at its end (±).
-Statements that rest on a slip of the paper or of its published code are also in
+trainings; it takes clusters of test images into account ([errors.md](errors.md)), and that of a
+difference is paired. Energy distances over a training (→) are by fewer images than those at its
+end (±). Statements that rest on a slip of the paper or of its published code are also in
 [deviations.md](deviations.md).
 {changes}
 | where | the paper says | here | holds if | because | tier | verdict |
@@ -418,12 +419,20 @@ def _less(better: str, worse: str) -> Callable[[Tier], tuple[str, bool]]:
     def ours(tier: Tier) -> tuple[str, bool]:
         rows = [tier.row("generators", model=model) for model in (better, worse)]
         values = [pm(row["energy_distance"], row["standard_error"]) for row in rows]
-        error = np.hypot(*(row["standard_error"] for row in rows))
-        difference = rows[1]["energy_distance"] - rows[0]["energy_distance"]
-        text = f"energy distance of {TITLES[better]} {values[0]}, of {TITLES[worse]} {values[1]}"
-        return text, difference > 2 * error
+        difference, error = _difference(tier, better, worse)
+        text = f"energy distance of {TITLES[better]} {values[0]}, of {TITLES[worse]} {values[1]};"
+        return f"{text} difference {pm(difference, error)}", difference > 2 * error
 
     return ours
+
+
+def _difference(tier: Tier, better: str, worse: str) -> tuple[float, float]:
+    """Return by how much the worse model's energy distance is greater, and its paired error."""
+    try:
+        row, sign = tier.row("generator_differences", first=better, second=worse), 1
+    except FileNotFoundError:  # The table has each pair once.
+        row, sign = tier.row("generator_differences", first=worse, second=better), -1
+    return sign * row["difference"], row["standard_error"]
 
 
 _FARTHER = "the difference exceeds two standard errors"

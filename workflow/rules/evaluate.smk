@@ -32,6 +32,9 @@ for evaluation in EVALUATIONS:
             function=evaluation.function,
             model=settings_of,
             settings=evaluation.arguments(CONFIG),
+            clusters=(
+                CONFIG.data.images.test_clusters.model_dump() if evaluation.images else {}
+            ),
             code=subject_code(evaluation),
         script:
             "../../scripts/evaluate.py"

@@ -43,6 +43,13 @@ class IDXFiles(Block):
     test_labels: MD5 = Field(alias="t10k-labels-idx1-ubyte")
 
 
+class TestClusters(Block):
+    """Which test images depend on one another: those of one writer follow one another."""
+
+    length: Count = documented("images that a cluster spans at most; 1 if all are independent", 1)
+    strata: Count = documented("runs of equal length, each from a population of its own", 1)
+
+
 class ImageData(Block):
     """The images that models are trained on."""
 
@@ -53,6 +60,7 @@ class ImageData(Block):
         None,
     )
     md5: IDXFiles = documented("MD5 of each of the four uncompressed files")
+    test_clusters: TestClusters = documented("for standard errors, docs/errors.md", TestClusters())
 
 
 class PointData(Block):

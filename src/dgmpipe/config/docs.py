@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
 
 from dgmpipe.config.blocks import Cluster, Data, Evaluation, General, Study
 from dgmpipe.config.kinds import KINDS, ModelSettings
@@ -56,17 +57,20 @@ def _table(
         # A kind's table has what it adds, and what it says otherwise.
         if key in without and field.description == ModelSettings.model_fields[key].description:
             continue
-        default = "" if field.is_required() else f"`{json.dumps(field.default)}`"
-        for name in _names(key, field.annotation):
-            yield f"| `{name}` | {field.description or ''} | {default} |\n"
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            for name, part in inner.model_fields.items():
+                yield _row(
+                    f"{key}.{part.alias or name}", part, part.description or field.description
+                )
+        else:
+            yield _row(key, field, field.description)
     yield "\n"
 
 
-def _names(key: str, annotation: Any) -> list[str]:
-    """Return a key, or for a block within the block each of its keys."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [f"{key}.{f.alias or name}" for name, f in annotation.model_fields.items()]
-    return [key]
+def _row(key: str, field: FieldInfo, text: str | None) -> str:
+    default = "" if field.is_required() else f"`{json.dumps(field.default)}`"
+    return f"| `{key}` | {text or ''} | {default} |\n"
 
 
 def _sentence(block: type[BaseModel]) -> str:

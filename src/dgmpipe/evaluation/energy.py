@@ -13,18 +13,22 @@ product a block.
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from dgmpipe.arguments import to_tensor, whole_number
+from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.streams import random_stream
 
 __all__ = [
+    "Contributions",
     "EnergyDistance",
     "EnergyTestResult",
+    "difference_standard_error",
     "energy_distance",
     "energy_test",
     "pairwise_distances",
@@ -49,12 +53,34 @@ _LARGEST = 1e150
 _MODERATE = 1e-6, 1e12
 
 
+class Contributions(NamedTuple):
+    """What the points contribute to an estimate of the energy distance, to first order.
+
+    About its expectation the estimate varies as the mean of `x` plus the mean of `y` does about
+    theirs.
+
+    Attributes:
+        x: 2 (E‖x − Y‖ − E‖x − X′‖) of each point of the first sample, estimated, float64 (n,).
+        y: Likewise 2 (E‖y − X‖ − E‖y − Y′‖) of the second sample, float64 (m,).
+    """
+
+    x: Tensor
+    y: Tensor
+
+
 @dataclass(frozen=True)
 class EnergyDistance:
-    """An unbiased estimate of the energy distance, and its standard error."""
+    """An unbiased estimate of the energy distance, its standard error, and what they are made of.
+
+    Attributes:
+        value: The estimate.
+        standard_error: Its standard error.
+        contributions: What each point contributes to it, on the CPU.
+    """
 
     value: float
     standard_error: float
+    contributions: Contributions = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -67,6 +93,7 @@ class EnergyTestResult:
         energy_distance: Unbiased estimate, as `energy_distance` returns it; NaN if a sample has
             one point.
         standard_error: Its standard error, NaN likewise.
+        contributions: Those of the points to it, NaN likewise.
         pvalue: (1 + #{T* ≥ T}) / (B + 1).
         null_distribution: T* of the B permutations, float64 (B,), on the CPU.
         null_energy_distance: The unbiased estimate of the same permutations, float64 (B,): how
@@ -76,6 +103,7 @@ class EnergyTestResult:
     statistic: float
     energy_distance: float
     standard_error: float
+    contributions: Contributions = field(repr=False, compare=False)
     pvalue: float
     null_distribution: Tensor
     null_energy_distance: Tensor
@@ -121,7 +149,11 @@ def pairwise_distances(x: Tensor, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def energy_distance(
-    x: Tensor | ArrayLike, y: Tensor | ArrayLike, *, block_size: int = _BLOCK_SIZE
+    x: Tensor | ArrayLike,
+    y: Tensor | ArrayLike,
+    *,
+    y_clusters: Clusters | None = None,
+    block_size: int = _BLOCK_SIZE,
 ) -> EnergyDistance:
     """Estimate 2 E‖X − Y‖ − E‖X − X′‖ − E‖Y − Y′‖ without bias from samples of X and Y.
 
@@ -134,16 +166,21 @@ def energy_distance(
     the estimate then is skewed and of the order 1/n, and its measure is not the standard error but
     the null distribution of `energy_test`.
 
+    Points of one cluster are nearer to one another than independent ones, so that with `y_clusters`
+    the mean of ‖Y − Y′‖ is over independent pairs only, and the contributions are summed by cluster
+    before they are squared. docs/errors.md shows how well this works.
+
     Args:
         x: Independent points (n, ...), n at least 2: a tensor, or whatever NumPy reads; dimensions
             after the first are flattened.
         y: Likewise (m, ...), on the same scale: bytes are not divided by 255.
+        y_clusters: Which points of y depend on one another; none do if it is None.
         block_size: Points of each side whose distances are held at once.
 
     Raises:
         ValueError: If a sample has fewer than 2 points or values that are no real numbers, masked,
-            not finite or above 1e150, the shapes of points differ, or block_size is no whole number
-            or less than 1.
+            not finite or above 1e150, the shapes of points differ, y_clusters are not of m points,
+            or block_size is no whole number or less than 1.
 
     Example:
         >>> estimate = energy_distance([0.0, 1.0, 2.0], [1.0, 3.0, 5.0])
@@ -154,8 +191,9 @@ def energy_distance(
     points, n, unit = _pool(x, y)
     if n < 2:
         raise ValueError("the unbiased estimate needs at least 2 points of each sample, not 1")
-    sums = _sum_distances(points, _partitions(n, len(points)), block_size)
-    return EnergyDistance(unit * sums.unbiased()[0].item(), unit * sums.standard_error())
+    is_y, y_clusters = _roles(x, y, points, y_clusters)
+    sums = _sum_distances(points, _partitions(n, len(points)), block_size, is_y, y_clusters)
+    return _estimate(points, sums, is_y, y_clusters, block_size, unit)
 
 
 @torch.no_grad()
@@ -164,28 +202,37 @@ def energy_test(
     y: Tensor | ArrayLike,
     *,
     num_permutations: int = 999,
+    y_clusters: Clusters | None = None,
     block_size: int = _BLOCK_SIZE,
     seed: int = 0,
 ) -> EnergyTestResult:
     """Test whether two samples come from one distribution, by permutations of their labels.
 
-    The p-value is exact for samples of any size: under equality it is at most a with probability
-    at most a. All is computed in float64, on the samples' CUDA device if they share one, otherwise
-    on the CPU. Besides the points and a few blocks it takes N bytes of memory a permutation: 20 MB
-    for 20,000 points and 999 permutations.
+    If all points are independent, which makes them exchangeable under equality, the p-value is
+    exact for samples of any size: it is then at most a with probability at most a. Of points that
+    depend on one another within a sample it is too small: what the test then rejects is that all
+    points are independent draws of one distribution. `y_clusters` changes nothing in this; they are
+    for the estimate and its standard error. A permutation of whole clusters would need both samples
+    to have such.
+
+    All is computed in float64, on the samples' CUDA device if they share one, otherwise on the CPU.
+    Besides the points and a few blocks it takes N bytes of memory a permutation: 20 MB for 20,000
+    points and 999 permutations.
 
     Args:
         x: Independent points (n, ...), n at least 1: a tensor, or whatever NumPy reads; dimensions
             after the first are flattened.
         y: Likewise (m, ...), on the same scale: bytes are not divided by 255.
         num_permutations: B, at least 1.
+        y_clusters: Which points of y depend on one another, as for `energy_distance`.
         block_size: Points of each side whose distances are held at once.
         seed: Of the permutations, which depend on nothing else but n and m.
 
     Raises:
         ValueError: If a sample is empty or has values that are no real numbers, masked, not finite
-            or above 1e150, the shapes of points differ, num_permutations or block_size is no whole
-            number or less than 1, or seed is no whole number.
+            or above 1e150, the shapes of points differ, y_clusters are not of m points,
+            num_permutations or block_size is no whole number or less than 1, or seed is no whole
+            number.
 
     Example:
         >>> result = energy_test(torch.arange(9.0), torch.arange(9.0) + 10)
@@ -197,7 +244,9 @@ def energy_test(
     points, n, unit = _pool(x, y)
     m = len(points) - n
     labels = _partitions(n, n + m, num_permutations, seed)
-    sums = _sum_distances(points, labels, block_size)
+    is_y, y_clusters = _roles(x, y, points, y_clusters)
+    sums = _sum_distances(points, labels, block_size, is_y, y_clusters)
+    estimate = _estimate(points, sums, is_y, y_clusters, block_size, unit)
 
     across = 2 * sums.between / (n * m)
     inside = sums.within / n**2 + sums.rest / m**2
@@ -207,15 +256,53 @@ def energy_test(
     # far below the spread of the statistics.
     tie = 1e-12 * n * m / (n + m) * (across + inside).max()
     num_exceeding = (statistics[1:] >= statistics[0] - tie).sum().item()
-    unbiased = sums.unbiased()
     return EnergyTestResult(
         statistic=unit * statistics[0].item(),
-        energy_distance=unit * unbiased[0].item(),
-        standard_error=unit * sums.standard_error(),
+        energy_distance=estimate.value,
+        standard_error=estimate.standard_error,
+        contributions=estimate.contributions,
         pvalue=(1 + num_exceeding) / (num_permutations + 1),
         null_distribution=unit * statistics[1:].cpu(),
-        null_energy_distance=unit * unbiased[1:].cpu(),
+        null_energy_distance=unit * sums.unbiased()[1:].cpu(),
     )
+
+
+def difference_standard_error(
+    first: Contributions,
+    second: Contributions,
+    *,
+    paired_x: bool,
+    y_clusters: Clusters | None = None,
+) -> float:
+    """Return the standard error of the difference of two energy distances from one sample y.
+
+    What the points y contribute to both cancels, so that it is smaller than for two samples.
+
+    Args:
+        first: Contributions to one of them, of n points x and the m points y.
+        second: Contributions to the other one, of the same points y in the same order.
+        paired_x: Whether points x with one position belong together, such as images of one latent
+            point by two generators; otherwise all points x are independent.
+        y_clusters: Which points of y depend on one another; none do if it is None.
+
+    Raises:
+        ValueError: If numbers of points differ that must be equal.
+
+    Example:
+        >>> near, far = (energy_distance([0.0, 1.0], [0.5, c, 2.0]) for c in (1.0, 1.0))
+        >>> difference_standard_error(near.contributions, far.contributions, paired_x=True)
+        0.0
+    """
+    if len(first.y) != len(second.y) or (paired_x and len(first.x) != len(second.x)):
+        raise ValueError(
+            "paired contributions must be of as many points, not"
+            f" {len(first.x)} and {len(second.x)} x, {len(first.y)} and {len(second.y)} y"
+        )
+    y_clusters = _checked(y_clusters, len(first.y))
+    variance = y_clusters.variance_of_mean(first.y.double() - second.y.double())
+    for x in [first.x - second.x] if paired_x else [first.x, second.x]:
+        variance += x.double().var().item() / len(x)
+    return math.sqrt(variance)
 
 
 @dataclass(frozen=True)
@@ -226,6 +313,7 @@ class _Sums:
         labels: The first partition, bool (N,).
         to_labelled: From each point to those that the first partition labels, (N,).
         to_others: To those that it does not label, (N,).
+        to_strata: To those of each of the S strata of y, (S, N).
         within: Over ordered pairs of labelled points, (P,).
         between: Over pairs of a labelled point and another one, (P,).
         rest: Over ordered pairs of others, (P,).
@@ -234,6 +322,7 @@ class _Sums:
     labels: Tensor
     to_labelled: Tensor
     to_others: Tensor
+    to_strata: Tensor
     within: Tensor
     between: Tensor
     rest: Tensor
@@ -249,22 +338,34 @@ class _Sums:
         inside = self.within / (n * (n - 1)) + self.rest / (m * (m - 1))
         return 2 * self.between / (n * m) - inside
 
-    def standard_error(self) -> float:
-        """Return that of the first partition's unbiased energy distance, NaN if n or m is 1."""
-        n, m = self.sizes
-        if min(n, m) < 2:
-            return math.nan
-        contrast = self.to_others / m - self.to_labelled / (n - 1)
-        other_contrast = self.to_labelled / n - self.to_others / (m - 1)
-        variance = contrast[self.labels].var() / n + other_contrast[~self.labels].var() / m
-        return 2 * math.sqrt(variance)
+
+def _roles(
+    x: Tensor | ArrayLike, y: Tensor | ArrayLike, points: Tensor, clusters: Clusters | None
+) -> tuple[Tensor, Clusters]:
+    """Return which of the pooled points are of y, bool (N,), and the clusters of y."""
+    n, m = (len(v) for v in (x, y))  # type: ignore[arg-type]
+    is_y = torch.arange(n + m, device=points.device)
+    return (is_y >= n if n <= m else is_y < m), _checked(clusters, m)
 
 
-def _sum_distances(points: Tensor, labels: Tensor, block_size: int) -> _Sums:
+def _checked(clusters: Clusters | None, m: int) -> Clusters:
+    """Return the clusters of m points, which are independent if there are none."""
+    if clusters is None:
+        return Clusters.independent(m, groups=m)
+    if len(clusters) != m:
+        raise ValueError(f"y_clusters must be of the {m} points of y, not of {len(clusters)}")
+    return clusters
+
+
+def _sum_distances(
+    points: Tensor, labels: Tensor, block_size: int, is_y: Tensor, y_clusters: Clusters
+) -> _Sums:
     """Return the sums of distances of `points` (N, d) for the partitions `labels`, bool (P, N)."""
     labels = labels.to(points.device)
     everyone = torch.ones_like(labels[0])
-    groups = torch.stack([labels[0], everyone]).double()
+    strata = torch.zeros(int(y_clusters.strata.max()) + 1, len(points)).to(points)
+    strata[y_clusters.strata, is_y.nonzero()[:, 0].cpu()] = 1
+    groups = torch.cat([torch.stack([labels[0], everyone]).double(), strata])
     to_groups = torch.zeros_like(groups)
     within = torch.zeros(len(labels)).to(points)
     for i, j, distances in _distance_blocks(points, block_size):
@@ -276,11 +377,63 @@ def _sum_distances(points: Tensor, labels: Tensor, block_size: int) -> _Sums:
             part = slice(first, first + _PARTITIONS_AT_ONCE)
             reach = labels[part, i].double() @ distances
             within[part] += weight * torch.einsum("pj,pj->p", reach, labels[part, j].double())
-    to_labelled, to_all = to_groups
+    to_labelled, to_all, *to_strata = to_groups
     from_labelled = torch.stack([row.double() @ to_all for row in labels])
     between = from_labelled - within
     rest = to_all.sum() - from_labelled - between
-    return _Sums(labels[0], to_labelled, to_all - to_labelled, within, between, rest)
+    to_others = to_all - to_labelled
+    return _Sums(labels[0], to_labelled, to_others, torch.stack(to_strata), within, between, rest)
+
+
+def _estimate(
+    points: Tensor,
+    sums: _Sums,
+    is_y: Tensor,
+    y_clusters: Clusters,
+    block_size: int,
+    unit: float,
+) -> EnergyDistance:
+    """Return the estimate of the first partition, NaN if a sample has one point.
+
+    Distances are in a unit in which the result is not.
+    """
+    m = len(y_clusters)
+    n = len(points) - m
+    to_y, to_x = sums.to_labelled, sums.to_others
+    if not sums.labels[is_y].all():
+        to_y, to_x = to_x, to_y
+    # From a point of y to those that are independent of it, with the weight of their stratum.
+    near, num_near = _near_in_clusters(points[is_y], y_clusters, block_size)
+    inside = torch.zeros(m).to(points)
+    for s, sum_to in enumerate(sums.to_strata[:, is_y]):
+        size, member = int((y_clusters.strata == s).sum()), (y_clusters.strata == s).to(is_y.device)
+        inside += (size / m) * (sum_to - near * member) / (size - num_near * member)
+    across, inside_x = to_x[is_y] / n, to_x[~is_y] / (n - 1)
+    contributions = Contributions(
+        (2 * unit * (to_y[~is_y] / m - inside_x)).cpu(), (2 * unit * (across - inside)).cpu()
+    )
+    value = 2 * across.mean() - inside_x.mean() - inside.mean()
+    variance = y_clusters.variance_of_mean(contributions.y)
+    variance += contributions.x.var(correction=1).item() / n if n > 1 else math.nan
+    return EnergyDistance(unit * value.item(), math.sqrt(variance), contributions)
+
+
+def _near_in_clusters(points: Tensor, clusters: Clusters, block_size: int) -> tuple[Tensor, Tensor]:
+    """Return the sums of distances (m,) from each point to those it depends on, and their numbers.
+
+    A point depends on itself.
+    """
+    near, number = torch.zeros(len(points)).to(points), torch.ones(len(points)).to(points)
+    if len(clusters.sizes) == len(points):
+        return near, number
+    for block in clusters.blocks.unique().tolist():
+        rows = (clusters.blocks == block).nonzero()[:, 0]
+        others = points[clusters.depend_on(block)]
+        number[rows] = float(len(others))
+        for some in rows.split(block_size):
+            for part in others.split(block_size):
+                near[some] += pairwise_distances(points[some], part).sum(1)
+    return near, number
 
 
 def _distance_blocks(points: Tensor, block_size: int) -> Iterator[tuple[slice, slice, Tensor]]:

@@ -1,10 +1,13 @@
 """The energy test of a generator's images against the test images."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import evenly_spread
+from dgmpipe.evaluation.differences import contributions_as_arrays
 from dgmpipe.evaluation.energy import energy_distance, energy_test
 from dgmpipe.evaluation.samples import evaluated_images
 from dgmpipe.evaluation.subject import Subject
@@ -13,14 +16,17 @@ from dgmpipe.streams import random_stream
 __all__ = ["energy_floor", "evaluate_energy"]
 
 
-def evaluate_energy(
-    subject: Subject, *, num_images: int, num_permutations: int
-) -> dict[str, dict[str, float]]:
-    """Return the `numbers` of an energy test of `num_images` images against all test images."""
+def evaluate_energy(subject: Subject, *, num_images: int, num_permutations: int) -> dict[str, Any]:
+    """Return an energy test of `num_images` images against all test images.
+
+    `numbers` are its results, and `contributions` what each image, generated or test, contributes.
+    """
+    test = subject.intensities("t10k")
     result = energy_test(
         evaluated_images(subject, num_images),
-        subject.intensities("t10k"),
+        test,
         num_permutations=num_permutations,
+        y_clusters=subject.test_clusters(len(test)),
         seed=subject.seed,
     )
     numbers = {
@@ -30,7 +36,7 @@ def evaluate_energy(
         "pvalue": result.pvalue,
         "null_95": result.null_energy_distance.quantile(0.95).item(),
     }
-    return {"numbers": numbers}
+    return {"numbers": numbers, "contributions": contributions_as_arrays(result)}
 
 
 def energy_floor(

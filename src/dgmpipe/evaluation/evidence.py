@@ -4,13 +4,16 @@ With the Bernoulli likelihood of grey values log p(x) and its bound are of a pse
 a ceiling set by the pixels' entropy; with the continuous Bernoulli they are log densities in nats.
 """
 
+import math
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import evenly_spread
+from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.evaluation.posterior import elbo, log_evidence
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.vae import VAE
@@ -58,16 +61,21 @@ def evidence_of_images(
     )
 
 
-def summarise_evidence(table: pd.DataFrame) -> dict[str, float]:
+def summarise_evidence(table: pd.DataFrame, clusters: Clusters | None = None) -> dict[str, float]:
     """Return means over the images with standard errors, and the extremes.
 
     Args:
         table: What `evidence_of_images` returned.
+        clusters: Which of all test images, of which the table has some, depend on one another; none
+            do if it is None.
     """
     row: dict[str, float] = {"images": len(table)}
+    index = torch.tensor(table["index"].to_numpy())
+    errors_of = Clusters.of_labels(index) if clusters is None else clusters[index]
     for name in ("log_evidence", "elbo", "gap"):
+        values = torch.tensor(table[name].to_numpy())
         row[f"{name}_mean"] = table[name].mean()
-        row[f"{name}_standard_error"] = table[name].sem()
+        row[f"{name}_standard_error"] = math.sqrt(errors_of.variance_of_mean(values))
     row["ceiling_mean"] = table["ceiling"].mean()
     row["gap_median"] = table["gap"].median()
     row["gap_smallest"] = table["gap"].min()
@@ -88,4 +96,5 @@ def evaluate_evidence(
     table = evidence_of_images(
         vae, images, labels, num_images=num_images, limit=limit, resolution=resolution
     )
-    return {"table": table, "numbers": summarise_evidence(table)}
+    numbers = summarise_evidence(table, subject.test_clusters(len(images)))
+    return {"table": table, "numbers": numbers}

@@ -8,14 +8,18 @@ missing images better than unclean ones. Each number needs its value for real im
 generated ones' place beside it, since even those differ from other real images.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from dgmpipe.arguments import to_tensor, whole_number
+from dgmpipe.data.mnist import evenly_spread
+from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.evaluation.energy import pairwise_distances, scaled_to_one
 from dgmpipe.models.classifier import Classifier
 
@@ -37,6 +41,9 @@ _BLOCK_SIZE = 256
 
 # Points at the very radius of a ball are in it, whichever way the two distances were rounded.
 _TIE = 1e-9
+
+# Neighbours beyond the k-th that take the place of those in a deleted block; of more it is slower.
+_SPARE = 32
 
 # A copy is nearer to its training image than this multiple of the distance to the next one.
 _COPY_RATIO = 0.5
@@ -85,12 +92,18 @@ class FeatureComparison:
         recall: Share of real points within the ball of a generated point.
         density: Balls of real points that a generated point is in, on average, divided by k.
         coverage: Share of real points whose ball holds a generated point.
+        precision_standard_error: That of the precision, and likewise of the others; NaN as for
+            `Clusters.variance_of_mean`.
     """
 
     precision: float
     recall: float
     density: float
     coverage: float
+    precision_standard_error: float
+    recall_standard_error: float
+    density_standard_error: float
+    coverage_standard_error: float
 
 
 @dataclass(frozen=True)
@@ -138,6 +151,7 @@ def sample_quality(
     *,
     num_neighbours: int = 5,
     num_searched: int = 2000,
+    test_clusters: Clusters | None = None,
 ) -> SampleQuality:
     """Compare generated images with test images, and with the training images they may copy.
 
@@ -150,13 +164,15 @@ def sample_quality(
         training: Those it was trained on, (T, 28, 28), T at least 2.
         classifier: Trained, in evaluation mode; the work is done on its device.
         num_neighbours: k of `compare_features`, less than N and M.
-        num_searched: Images, the first of the generated and of the test images, whose nearest
-            training images are searched for; all of them if there are fewer.
+        num_searched: Images, the first of the generated ones and test images spread evenly, whose
+            nearest training images are searched for; all of them if there are fewer.
+        test_clusters: Which test images depend on one another, such as those of one writer; none
+            do if it is None.
 
     Returns:
         In `numbers`: `digits_found`, `digits_total_variation` (see `ClassHistogram`),
         `rejected`, `test_rejected` (see `rejected_share`), and the fields of
-        `FeatureComparison` and `Memorisation`.
+        `FeatureComparison` and `Memorisation`; beside each but the first its `_standard_error`.
 
     Raises:
         ValueError: If images are not floats of shape (N, 28, 28) in [0, 1], or too few; if
@@ -181,20 +197,33 @@ def sample_quality(
 
     features, logits = _judge(classifier, generated)
     test_features, test_logits = _judge(classifier, test)
+    test_clusters = _clusters(test_clusters, len(test))
     classes = class_histogram(logits, test_logits)
-    device = features.device
-    copies = memorisation(
-        generated[:num_searched].flatten(1).to(device),
-        test[:num_searched].flatten(1).to(device),
-        training.flatten(1).to(device),
+
+    def judged(logits: Tensor, test_logits: Tensor) -> dict[str, float]:
+        return {
+            "digits_total_variation": class_histogram(logits, test_logits).total_variation,
+            "rejected": rejected_share(logits),
+            "test_rejected": rejected_share(test_logits),
+        }
+
+    def copied(nearest: Tensor, test_nearest: Tensor) -> dict[str, float]:
+        return asdict(_memorisation(nearest, test_nearest))
+
+    searched = evenly_spread(min(num_searched, len(test)), len(test))
+    known = training.flatten(1).to(features.device)
+    nearest, test_nearest = (
+        nearest_training_distances(some.flatten(1).to(known.device), known)
+        for some in (generated[:num_searched], test[searched])
+    )
+    comparison = compare_features(
+        features, test_features, num_neighbours=num_neighbours, real_clusters=test_clusters
     )
     numbers = {
         "digits_found": float(classes.num_found),
-        "digits_total_variation": classes.total_variation,
-        "rejected": rejected_share(logits),
-        "test_rejected": rejected_share(test_logits),
-        **asdict(compare_features(features, test_features, num_neighbours=num_neighbours)),
-        **asdict(copies),
+        **_with_errors(judged, logits, test_logits, test_clusters),
+        **asdict(comparison),
+        **_with_errors(copied, nearest, test_nearest, test_clusters[searched]),
     }
     return SampleQuality(numbers, classes)
 
@@ -243,6 +272,7 @@ def compare_features(
     real: Tensor | ArrayLike,
     *,
     num_neighbours: int = 5,
+    real_clusters: Clusters | None = None,
     block_size: int = _BLOCK_SIZE,
 ) -> FeatureComparison:
     """Return precision and recall, arXiv:1904.06991, density and coverage, arXiv:2002.09797.
@@ -250,23 +280,28 @@ def compare_features(
     The ball of a point reaches to its k-th nearest neighbour within its own sample, that one
     included. For equal distributions the density is 1 on average, and the coverage is
     1 − (M−1)⋯(M−k) / ((M+N−1)⋯(M+N−k)): 0.969 for k = 5 and large N = M. Precision and recall
-    have no such value and change with the sizes: compare them at equal N and M only. Besides the
-    points, memory is needed for a few blocks of distances.
+    have no such value and change with the sizes: compare them at equal N and M only.
+
+    The standard errors are of the jackknife that deletes one block of real points after another,
+    and a hundredth of the generated ones, which are independent: of the balls, too, some then go
+    and others grow. Besides the points, memory is needed for a few blocks of distances.
 
     Args:
         generated: Points (N, F).
         real: Points (M, F).
         num_neighbours: k, at least 1 and less than N and M.
+        real_clusters: Which real points depend on one another; none do if it is None.
         block_size: Points of one side whose distances to all others are held at once.
 
     Raises:
-        ValueError: If points are not finite or of other shapes, there are too few, or
-            num_neighbours or block_size is less than 1.
+        ValueError: If points are not finite or of other shapes, there are too few, real_clusters
+            are not of M points, or num_neighbours or block_size is less than 1.
 
     Example:
         >>> real = torch.arange(10.0)[:, None]
-        >>> compare_features(real[:5] + 0.25, real, num_neighbours=1)
-        FeatureComparison(precision=1.0, recall=0.6, density=2.0, coverage=0.6)
+        >>> found = compare_features(real[:5] + 0.25, real, num_neighbours=1)
+        >>> found.precision, found.recall, found.density, found.coverage
+        (1.0, 0.6, 2.0, 0.6)
     """
     generated, real = _require_pair("generated", generated, "real", real)
     (generated, real), _ = scaled_to_one(generated, real)
@@ -278,22 +313,23 @@ def compare_features(
                 f"{num_neighbours} neighbours need at least {num_neighbours + 1} {name} points,"
                 f" not {len(points)}"
             )
-    generated_radii = _radii(generated, num_neighbours, block_size)
-    real_radii = _radii(real, num_neighbours, block_size)
-    precise = hits = 0
-    recalled = torch.zeros(len(real), dtype=torch.bool, device=real.device)
-    covered = recalled.clone()
-    for rows, distances in _distance_blocks(generated, real, block_size):
-        in_real = distances <= real_radii
-        precise += int(in_real.any(1).count_nonzero())
-        hits += int(in_real.count_nonzero())
-        covered |= in_real.any(0)
-        recalled |= (distances <= generated_radii[rows, None]).any(0)
+    real_clusters = _clusters(real_clusters, len(real))
+    clusters = Clusters.independent(len(generated))
+    settings = num_neighbours, block_size
+    of_real, real_variances = _hits(real, real_clusters, generated, clusters, *settings)
+    of_generated, variances = _hits(generated, clusters, real, real_clusters, *settings)
+    precision, density, coverage = zip(
+        of_real.tolist(), real_variances.sqrt().tolist(), strict=True
+    )
     return FeatureComparison(
-        precision=precise / len(generated),
-        recall=recalled.double().mean().item(),
-        density=hits / (num_neighbours * len(generated)),
-        coverage=covered.double().mean().item(),
+        precision[0],
+        of_generated[0].item(),
+        density[0],
+        coverage[0],
+        precision[1],
+        variances[0].sqrt().item(),
+        density[1],
+        coverage[1],
     )
 
 
@@ -312,8 +348,13 @@ def memorisation(
         ValueError: If points are not finite or of other shapes, there are too few, or most test
             images are training images.
     """
-    nearest = nearest_training_distances(generated, training)
-    test_nearest = nearest_training_distances(test, training)
+    return _memorisation(
+        nearest_training_distances(generated, training), nearest_training_distances(test, training)
+    )
+
+
+def _memorisation(nearest: Tensor, test_nearest: Tensor) -> Memorisation:
+    """Compare distances to the two nearest training images, (N, 2) and (M, 2)."""
     test_median = test_nearest[:, 0].quantile(0.5)
     if test_median == 0:
         raise ValueError("most test images are training images; they must be other images")
@@ -382,14 +423,128 @@ def _judge(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
     return features, classifier.output(features)
 
 
-def _radii(points: Tensor, num_neighbours: int, block_size: int) -> Tensor:
-    """Return the distance of each point to its k-th nearest other point, rounded up, (N,)."""
-    # The smallest distance in a row is that of the point to itself.
-    radii = [
-        distances.topk(num_neighbours + 1, largest=False).values[:, -1]
-        for _, distances in _distance_blocks(points, points, block_size)
-    ]
-    return torch.cat(radii) * (1 + _TIE)
+def _clusters(clusters: Clusters | None, m: int) -> Clusters:
+    """Return the clusters of m real points, which are independent if there are none."""
+    if clusters is None:
+        return Clusters.independent(m)
+    if len(clusters) != m:
+        raise ValueError(f"clusters must be of the {m} real points, not of {len(clusters)}")
+    return clusters
+
+
+def _with_errors(
+    statistics: Callable[[Tensor, Tensor], Mapping[str, float]],
+    generated: Tensor,
+    real: Tensor,
+    real_clusters: Clusters,
+) -> dict[str, float]:
+    """Return statistics of two samples, (N, ...) and (M, ...), each with its `_standard_error`."""
+
+    def values(some: Tensor, others: Tensor) -> Tensor:
+        return torch.tensor(list(statistics(some, others).values()), dtype=torch.float64)
+
+    variances = Clusters.independent(len(generated)).variance_by_deletion(
+        lambda kept: values(generated[kept.to(generated.device)], real)
+    ) + real_clusters.variance_by_deletion(
+        lambda kept: values(generated, real[kept.to(real.device)])
+    )
+    numbers = dict(statistics(generated, real))
+    errors = zip(numbers, variances.sqrt().tolist(), strict=True)
+    return numbers | {f"{name}_standard_error": error for name, error in errors}
+
+
+class _Balls(NamedTuple):
+    """Balls around points, and what they grow to if a block of points is deleted.
+
+    Attributes:
+        radii: To the k-th nearest other point, rounded up, (M,).
+        without: The blocks of these k neighbours and of the point itself, int64 (M, k + 1).
+        grown: The radius without each of these blocks, 0 for the point's own and for a block that
+            comes a second time, (M, k + 1).
+    """
+
+    radii: Tensor
+    without: Tensor
+    grown: Tensor
+
+
+def _balls(points: Tensor, clusters: Clusters, num_neighbours: int, block_size: int) -> _Balls:
+    blocks = clusters.blocks.to(points.device)
+    needed = num_neighbours + 1  # The smallest distance is that of a point to itself.
+    parts = []
+    for rows, distances in _distance_blocks(points, points, block_size):
+        near = distances.topk(min(needed + _SPARE, len(points)), largest=False)
+        without = blocks[near.indices[:, :needed]].sort(dim=1).values
+        changes = without != blocks[rows, None]
+        changes[:, 1:] &= without.diff(dim=1) != 0
+        row, column = changes.nonzero().unbind(1)
+        deleted = without[row, column, None]
+        rank = (blocks[near.indices[row]] != deleted).cumsum(1)
+        last = (rank < needed).sum(1)
+        grown = torch.zeros_like(near.values[:, :needed])
+        enough = last < rank.shape[1]
+        grown[row[enough], column[enough]] = near.values[row[enough], last[enough]]
+        for i, j in changes.nonzero()[~enough].tolist():
+            left = distances[i, blocks != without[i, j]]
+            grown[i, j] = left.topk(needed, largest=False).values[-1] if len(left) >= needed else 0
+        parts.append((near.values[:, needed - 1], without, grown))
+    radii, blocks_without, grown_radii = (torch.cat(part) for part in zip(*parts, strict=True))
+    return _Balls(radii * (1 + _TIE), blocks_without, grown_radii * (1 + _TIE))
+
+
+def _hits(
+    centres: Tensor,
+    centre_clusters: Clusters,
+    others: Tensor,
+    other_clusters: Clusters,
+    num_neighbours: int,
+    block_size: int,
+) -> tuple[Tensor, Tensor]:
+    """Compare `others` (N, F) with the balls of `centres` (M, F).
+
+    Returns:
+        The share of others within a ball, the balls that each is in divided by k, and the share of
+        balls that hold one, (3,); and the variances of these, (3,).
+    """
+    balls = _balls(centres, centre_clusters, num_neighbours, block_size)
+    member, other_member = (
+        torch.nn.functional.one_hot(clusters.blocks).float().to(centres.device)
+        for clusters in (centre_clusters, other_clusters)
+    )
+    sizes, other_sizes = member.sum(0), other_member.sum(0)
+    n, m = len(others), len(centres)
+    number, inside_without, hits_without = (
+        torch.zeros(size, dtype=torch.float64, device=centres.device)
+        for size in (n, len(sizes), len(sizes))
+    )
+    nearest = torch.full((m,), math.inf, dtype=torch.float64, device=centres.device)
+    held = torch.zeros(len(other_sizes), m, device=centres.device)
+    largest = balls.grown.amax(1)
+    for rows, distances in _distance_blocks(others, centres, block_size):
+        hit = distances <= balls.radii
+        number[rows] = hit.sum(1).double()
+        left = number[rows, None].float() - hit.float() @ member
+        row, point = ((distances <= largest) & ~hit).nonzero().unbind(1)
+        gained = (distances[row, point, None] <= balls.grown[point]).float()
+        left.index_put_((row[:, None], balls.without[point]), gained, accumulate=True)
+        inside_without += (left > 0).sum(0)
+        hits_without += left.double().sum(0)
+        held += other_member[rows].T @ hit.float()
+        nearest = nearest.minimum(distances.amin(0))
+    inside, holds = (number > 0).double(), (nearest <= balls.radii).double()
+    whole = torch.stack([inside.mean(), number.mean() / num_neighbours, holds.mean()])
+
+    gains = (nearest[:, None] <= balls.grown).double() * (1 - holds[:, None])
+    holding = (1 - member.double()).T @ holds
+    holding.index_add_(0, balls.without.flatten(), gains.flatten())
+    without = torch.stack(
+        [inside_without / n, hits_without / (n * num_neighbours), holding / (m - sizes)], 1
+    )
+    rest = (1 - other_member.double()).T @ torch.stack([inside, number / num_neighbours], 1)
+    still_holding = (held.sum(0) > held).double().mean(1, keepdim=True)
+    other_without = torch.cat([rest / (n - other_sizes)[:, None], still_holding], 1)
+    variances = centre_clusters.variance_of_deletions(whole, without)
+    return whole, variances + other_clusters.variance_of_deletions(whole, other_without)
 
 
 def _distance_blocks(x: Tensor, y: Tensor, block_size: int) -> Iterator[tuple[slice, Tensor]]:

@@ -37,6 +37,7 @@ def evaluate_quality(
         subject.intensities("train"),
         judge,
         num_neighbours=num_neighbours,
+        test_clusters=subject.test_clusters(len(test)),
         **settings,
     )
     counts = {"generated": quality.classes.generated, "test": quality.classes.real}

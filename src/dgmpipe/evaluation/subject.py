@@ -1,6 +1,6 @@
 """What an evaluation's job is given."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import load_mnist
+from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.models.storage import load_model
 
 __all__ = ["Subject"]
@@ -23,6 +24,7 @@ class Subject:
         folder: Of the trained model, or nothing for real training images.
         images: Folder of the images' files.
         judge: Folder of the trained classifier, where there is one.
+        clusters: Arguments of `Clusters.in_order`, by which test images depend on one another.
     """
 
     seed: int
@@ -30,6 +32,7 @@ class Subject:
     folder: Path | None = None
     images: Path | None = None
     judge: Path | None = None
+    clusters: dict[str, int] = field(default_factory=lambda: {"length": 1, "strata": 1})
 
     def model(self) -> nn.Module:
         """Return the trained model, in evaluation mode."""
@@ -40,6 +43,10 @@ class Subject:
         """Return bytes (N, 28, 28) and labels (N,) of the split "train" or "t10k"."""
         assert self.images is not None
         return load_mnist(self.images, split)
+
+    def test_clusters(self, num_images: int) -> Clusters:
+        """Return which of all test images depend on one another."""
+        return Clusters.in_order(num_images, **self.clusters)
 
     def intensities(self, split: str) -> Tensor:
         """Return the images of a split as floats in [0, 1], shape (N, 28, 28)."""

@@ -116,6 +116,8 @@ def summarise_seeds(table: pd.DataFrame) -> pd.DataFrame:
 
     The standard deviation is that of a sample, with n − 1, and missing for a single seed.
 
+    Standard errors within a training are left out: they are not what lies between trainings.
+
     Args:
         table: Has the columns `model` and `seed` and numbers in all others.
 
@@ -125,7 +127,9 @@ def summarise_seeds(table: pd.DataFrame) -> pd.DataFrame:
         [{'model': 'a', 'seeds': 2, 'loss_mean': 2.0, 'loss_sd': 1.414}]
     """
     groups = table.groupby("model", sort=False)
-    numbers = groups[[c for c in table.columns if c not in ("model", "seed")]]
+    without = ("model", "seed")
+    columns = [c for c in table if c not in without and not str(c).endswith("_standard_error")]
+    numbers = groups[columns]
     statistics = numbers.agg(["mean", "std"]).rename(columns={"std": "sd"}, level=1)
     statistics.columns = ["_".join(pair) for pair in statistics.columns]
     statistics.insert(0, "seeds", groups.size())

@@ -114,7 +114,7 @@ EVALUATIONS = (
         "energy_test",
         ("vae", "gan"),
         "dgmpipe.evaluation.energy_report:evaluate_energy",
-        {"numbers": "energy.json"},
+        {"numbers": "energy.json", "contributions": "energy.npz"},
         "energy",
         real=True,
         without=frozenset({"num_floor_draws"}),

@@ -332,6 +332,25 @@ def _generator_tables(config: Config) -> list[Exhibit]:
             {"table": ["tables/generators.csv"]},
         ),
     ]
+    compared = named(config, sources)
+    found.append(
+        Exhibit(
+            "generator_differences",
+            "Generators against one another",
+            GANS,
+            "dgmpipe.evaluation.differences:differences",
+            {
+                "numbers": _of_all(config, compared, "energy.json"),
+                "contributions": _of_all(config, compared, "energy.npz"),
+            },
+            {
+                "models": compared,
+                "seeds": seeds,
+                "latent_dims": {m: config.setting(m, "latent_dim") for m in compared if m != REAL},
+                "clusters": config.data.images.test_clusters.model_dump(),
+            },
+        )
+    )
     if judged:
         found.append(
             Exhibit(
