@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 import calibration
 from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.evaluation.differences import (
+    contributions_as_arrays,
     generator_differences,
     load_contributions,
-    save_contributions,
 )
 from dgmpipe.evaluation.energy import (
     Contributions,
@@ -21,6 +21,7 @@ from dgmpipe.evaluation.energy import (
     energy_distance,
     energy_test,
 )
+from dgmpipe.files import save_arrays
 from dgmpipe.streams import random_stream
 
 
@@ -217,7 +218,7 @@ def test_differences_are_paired(tmp_path) -> None:
     energy = {}
     for name, x in (("near", z + 0.5), ("far", 1.02 * z + 0.6), ("other", normal(90, 3, seed=5))):
         result = energy_test(x, y, num_permutations=1, y_clusters=clusters)
-        save_contributions(result, tmp_path / "energy.npz")
+        save_arrays(tmp_path / "energy.npz", contributions_as_arrays(result))
         energy[name] = result.energy_distance, load_contributions(tmp_path / "energy.npz")
         torch.testing.assert_close(
             energy[name][1].y.double(), result.contributions.y, rtol=1e-6, atol=1e-6

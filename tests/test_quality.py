@@ -308,11 +308,9 @@ def test_all_numbers_of_a_generator(judged: dict[str, Any]) -> None:
     errors = {f"{name}_standard_error" for name in numbers} - {"digits_found_standard_error"}
     assert errors == found.numbers.keys() - numbers.keys()
     # Of a share of independent points; each of the 40 generated and 60 test images is deleted once.
-    assert found.numbers["ambiguous_standard_error"] == pytest.approx(math.sqrt(0.25 * 0.75 / 39))
-    share = numbers["test_ambiguous"]
-    assert found.numbers["test_ambiguous_standard_error"] == pytest.approx(
-        math.sqrt(share * (1 - share) / 59)
-    )
+    for name, count in (("rejected", 40), ("test_rejected", 60)):
+        error = math.sqrt(numbers[name] * (1 - numbers[name]) / (count - 1))
+        assert found.numbers[f"{name}_standard_error"] == pytest.approx(error)
     assert all(type(value) is float for value in found.numbers.values())
     # The untrained classifier is shifted so that it rejects some of the images, not all.
     assert 0 < found.numbers["rejected"] < 1

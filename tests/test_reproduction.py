@@ -30,7 +30,9 @@ class _Tier:
             if pair not in self._results:
                 raise FileNotFoundError(table)
             return self._results[pair]
-        return self._results[keys.get("model", keys.get("rk4_steps", table))]
+        if table == "vae_evidence":
+            return self._results[table]
+        return self._results[keys.get("rk4_steps", keys["model"])]
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         return self._results[table]
