@@ -59,6 +59,16 @@ def test_evaluations_belong_to_families_and_to_what_a_model_can_do() -> None:
     assert "class_histograms" not in _names(without_judge)
 
 
+@pytest.mark.parametrize("study", [None, *sorted((ROOT / "config/studies").glob("*.yaml"))])
+def test_rules_have_names_of_their_own(study: Path | None) -> None:
+    config = copy.deepcopy(LAPTOP)
+    if study:
+        config |= yaml.safe_load(study.read_text(encoding="utf-8"))
+    read = read_config(config)
+    names = [*(evaluation.name for evaluation in EVALUATIONS), *_names(read)]
+    assert len(set(names)) == len(names)
+
+
 def test_the_paper_has_eleven_figures() -> None:
     figures = [exhibit.name for exhibit in exhibits(_config()) if exhibit.is_figure]
     assert [int(name.split("_")[1]) for name in figures] == list(range(1, 12))
