@@ -69,7 +69,7 @@ Function = Callable[[Any], Any]
 
 
 def _quality(**changes: Any) -> Any:
-    samples = {"generated": _flat, "test": 1 - _flat, "training": _flat.flip(0)}
+    samples = {"generated": _flat / 2, "test": 1 - _flat, "training": _flat.flip(0) / 4}
     found = sample_quality(**samples | changes, classifier=CLASSIFIER, num_neighbours=1)
     return list(found.numbers.values())
 
@@ -103,7 +103,10 @@ FUNCTIONS: dict[str, tuple[Function, np.ndarray]] = {
     "aggregate_posterior, mean": (lambda v: aggregate_posterior(v, _points, _others), POINTS),
     "aggregate_posterior, variance": (lambda v: aggregate_posterior(_points, v, _others), POINTS),
     "aggregate_posterior, z": (lambda v: aggregate_posterior(_others, _others, v), POINTS),
-    "compare_features, x": (lambda v: vars(compare_features(v, _others)), POINTS),
+    "compare_features, x": (
+        lambda v: vars(compare_features(v, _others, num_neighbours=2)),
+        POINTS,
+    ),
     "compare_features, y": (
         lambda v: vars(compare_features(_others, v, num_neighbours=2)),
         POINTS,
@@ -196,7 +199,7 @@ VALUES: dict[str, tuple[Callable[[np.ndarray], Any], Callable[[np.ndarray], bool
     "objects": (lambda a: a.astype(object), _is_float),
     "list": (lambda a: a.tolist(), _is_float),
     "list of arrays": (list, _always),
-    "tuple of tensors": (lambda a: tuple(map(torch.from_numpy, a)), _always),
+    "tuple of tensors": (lambda a: tuple(map(torch.from_numpy, a)), lambda a: a.ndim > 1),
     "sparse tensor": (lambda a: torch.from_numpy(a).to_sparse(), _always),
     "whole numbers": (lambda a: a.astype(">i4"), lambda a: _is_float(a) and a.ndim < 3),
     "matrix": (np.matrix, _is_plane),
@@ -205,7 +208,7 @@ VALUES: dict[str, tuple[Callable[[np.ndarray], Any], Callable[[np.ndarray], bool
     "frame of objects": (lambda a: pd.DataFrame(a).astype(object), _is_plane),
     "frame of two types": (
         lambda a: pd.DataFrame({"a": a[:, 0].astype(int), "b": a[:, 1]}),
-        _is_plane,
+        lambda a: a is POINTS,
     ),
     "series": (pd.Series, lambda a: a.ndim == 1),
     "sparse rows": (scipy.sparse.csr_array, _is_plane),
@@ -273,7 +276,7 @@ SENTENCES: dict[str, tuple[Callable[[np.ndarray], Any], Callable[[np.ndarray], b
     ),
     "nested tensor": (
         lambda a: torch.nested.nested_tensor(list(map(torch.from_numpy, a))),
-        _always,
+        lambda a: a.ndim > 1,
         "plain tensor",
     ),
 }
@@ -314,7 +317,9 @@ def test_every_kind_of_input_has_the_value_of_a_tensor(name: str, kind: str) -> 
     expected = _flat_result(function(torch.from_numpy(plain)))
     assert expected.size
     found = _flat_result(function(VALUES[kind][0](plain)))
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+    # What is computed in the type of the input is of its precision.
+    rtol = 1e-2 if kind == "half" else 1e-6
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol / 10)
 
 
 @pytest.mark.filterwarnings("ignore:.*nested tensors")
@@ -452,7 +457,7 @@ def test_whole_numbers_of_numpy_and_torch_are_taken(name: str, other: Callable[[
 )
 @pytest.mark.parametrize("name", WHOLE)
 def test_other_numbers_are_no_whole_numbers(name: str, wrong: Any) -> None:
-    if name == "OTFlow.integrate" and wrong is None:
+    if name in ("OTFlow.integrate", "ot_flow_objective") and wrong is None:
         pytest.skip("this is its default")
     with pytest.raises(ValueError, match="must be a whole number, not "):
         WHOLE[name][0](wrong)
