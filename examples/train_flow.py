@@ -23,6 +23,16 @@ from dgmpipe.models.flow import negative_log_likelihood
 from dgmpipe.models.storage import save_weights
 
 
+def finite_nll(flow: RealNVP, points: torch.Tensor) -> float:
+    nll = negative_log_likelihood(flow, points).item()
+    if not math.isfinite(nll):
+        raise ValueError(
+            f"the negative log-likelihood is {nll} nats; scale the points, of which the largest is"
+            f" {points.abs().max():g}, to about 1"
+        )
+    return nll
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train Real NVP on points of your own.")
     parser.add_argument("points", nargs="?", default="results/laptop/data/moons.npz")
@@ -42,18 +52,13 @@ def main() -> None:
     size = {"num_layers": 6, "width": 64}
     flow = RealNVP(**size)
     optimizer = torch.optim.Adam(flow.parameters(), lr=1e-3)
-    before = negative_log_likelihood(flow, points[held_out]).item()
+    before = finite_nll(flow, points[held_out])
     for _ in range(args.steps):
         batch = points[~held_out][torch.randint(int((~held_out).sum()), (256,))]
         optimizer.zero_grad()
         negative_log_likelihood(flow, batch).backward()
         optimizer.step()
-    after = negative_log_likelihood(flow, points[held_out]).item()
-    if not math.isfinite(before + after):
-        raise ValueError(
-            f"the negative log-likelihood went from {before} to {after}; scale the points, of"
-            f" which the largest is {points.abs().max():g}, to about 1"
-        )
+    after = finite_nll(flow, points[held_out])
     save_weights(flow, args.folder / "model.safetensors")
     write_json({"model": "realnvp", "hyperparameters": size}, args.folder / "summary.json")
     print(

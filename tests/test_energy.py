@@ -326,7 +326,7 @@ def test_is_symmetric_and_never_negative(pair):
         (torch.ones(0, 2), torch.ones(3, 2), {}, "x must hold at least one point"),
         (torch.ones(3, 0), torch.ones(3, 0), {}, "x must hold at least one point"),
         (torch.ones(3), torch.tensor(1.0), {}, "y must hold at least one point"),
-        (torch.ones(3), 1j * torch.ones(3), {}, "y must hold .* real"),
+        (torch.ones(3), 1j * torch.ones(3), {}, "y must be real numbers"),
         (torch.ones(3), torch.ones(3), {"block_size": 0}, "block_size"),
     ],
 )

@@ -190,8 +190,8 @@ MODEL = "results/laptop/models/{}/seed_0"
         ("likelihood", MODEL.format("vae"), "holds a VAE; name the folder of a Flow"),
         ("posterior", MODEL.format("realnvp"), "holds a RealNVP; name the folder of a VAE"),
         ("sample_generator", MODEL.format("realnvp"), "a RealNVP; name the folder of a VAE or GAN"),
-        ("energy_test", "other.npz", "samples is not a file in the archive"),
-        ("train_flow", "other.npz", "samples is not a file in the archive"),
+        ("energy_test", "other.npz", "other.npz has no array 'samples', it has other"),
+        ("train_flow", "other.npz", "other.npz has no array 'samples', it has other"),
     ],
 )
 def test_what_an_example_cannot_take_gets_one_sentence(
@@ -202,3 +202,131 @@ def test_what_an_example_cannot_take_gets_one_sentence(
         _call(monkeypatch, folder, name, argument)
     assert reason in end.value.code
     assert "\n" not in end.value.code
+
+
+WRONG = {
+    "train_flow": [
+        (["--steps", "-1"], "--steps must be at least 1, not -1"),
+        (["--steps", "0"], "--steps must be at least 1, not 0"),
+        (["nan.npy"], "nan.npy has points that are NaN or infinite; leave them out"),
+        (["inf.npy"], "inf.npy has points that are NaN or infinite; leave them out"),
+        (["large.npy"], "the negative log-likelihood is inf nats; scale the points, of which the"),
+        (["huge.npy"], "points include 1e+200, which torch.float32 cannot hold; scale them"),
+        (["complex.npy"], "points must be real numbers, not complex128"),
+        (["records.npy"], "points must be real numbers, not [('x', '<f8'), ('y', '<f8')]"),
+        (["text.npy"], "points must be real numbers, not <U4; convert the text to numbers"),
+        (["objects.npy"], "objects.npy is not a whole .npy file of numbers: Object arrays"),
+        (["cut.npy"], "cut.npy is not a whole .npy file of numbers: "),
+        (["cut.npz"], "cut.npz is not a whole .npz file of numbers: "),
+        (["space.npy"], "there must be 20 points (N, 2) or more, not (30, 3)"),
+        (["few.npy"], "there must be 20 points (N, 2) or more, not (3, 2)"),
+        (["text.csv"], "text.csv is not a whole .csv file of numbers: could not convert string"),
+        (["ragged.csv"], "row 2 has 1 columns, the first has 2"),
+        (["empty.csv"], "empty.csv is not a whole .csv file of numbers: it has no rows"),
+        (["points.txt"], "points.txt must be a .npy, .npz or .csv file"),
+        (["absent.csv"], "absent.csv does not exist; name a .npy, .npz or .csv file"),
+        (["--folder", "space.npy"], "File exists: 'space.npy'"),
+    ],
+    "energy_test": [
+        (["--permutations", "0"], "num_permutations must be at least 1, not 0"),
+        (["nan.npy", "inf.npy"], "x must hold finite numbers up to 1e+150 in magnitude, not nan"),
+        (["space.npy", "few.npy"], "the points of x and y must have one shape, not (3,) and (2,)"),
+        (["complex.npy", "few.npy"], "x must be real numbers, not complex128"),
+        (["text.csv", "few.npy"], "text.csv is not a whole .csv file of numbers"),
+    ],
+    "sample_generator": [
+        (["--picture", "a.docx"], "--picture a.docx must end with one of .eps, .jpeg"),
+        (["--picture", "samples"], "--picture samples must end with one of .eps, .jpeg"),
+        (["--rows", "0"], "--rows must be between 1 and 100, not 0"),
+        (["--rows", "-2"], "--rows must be between 1 and 100, not -2"),
+        (["--rows", "100000"], "--rows must be between 1 and 100, not 100000"),
+        (["--seed", "-1"], "--seed must be between 0 and 2**63 - 1, not -1"),
+        (["--seed", "99999999999999999999"], "--seed must be between 0 and 2**63 - 1"),
+        (["--picture", "absent/a.png"], "No such file or directory: 'absent/a.png'"),
+    ],
+    "likelihood": [
+        (["--point", "nan", "0"], "points must be numbers, but some are NaN"),
+        (["--noise", "0"], "noise must be positive and finite, not 0"),
+        (["--noise", "nan"], "noise must be positive and finite, not nan"),
+        (["--noise", "1e-200"], "noise must be between 1e-30 and 1e+30, not 1e-200"),
+        (["large.npy"], "large.npy is a file; name the folder of a trained model"),
+    ],
+    "posterior": [
+        (["--image", "40"], "there are images 0 to 39, not 40"),
+        (["--image", "-1"], "there are images 0 to 39, not -1"),
+        (["--resolution", "3"], "resolution must be at least 4, not 3"),
+        (["--resolution", "1000000"], "resolution must be at most 5000, not 1000000"),
+        (["--data", "absent"], "absent/t10k-images-idx3-ubyte does not exist; fetch the data"),
+    ],
+}
+
+
+def _write_wrong_files(folder: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(30, 2))
+    records = np.zeros(30, [("x", float), ("y", float)])
+    changed = {"nan": np.nan, "inf": np.inf, "huge": 1e200}
+    for name, value in changed.items():
+        np.save(folder / f"{name}.npy", np.where(np.arange(60).reshape(30, 2) == 7, value, points))
+    others = {"large": 1e30 * points, "complex": points + 0j, "records": records}
+    others |= {"text": points.astype("U4"), "few": points[:3], "space": np.ones((30, 3))}
+    for name, array in others.items():
+        np.save(folder / f"{name}.npy", array)
+    np.save(folder / "objects.npy", points.astype(object))
+    np.savez_compressed(folder / "whole.npz", samples=points)
+    (folder / "cut.npy").write_bytes((folder / "large.npy").read_bytes()[:200])
+    (folder / "cut.npz").write_bytes((folder / "whole.npz").read_bytes()[:200])
+    (folder / "text.csv").write_text("x,y\n1,2\n3,me\n")
+    (folder / "ragged.csv").write_text("x,y\n1,2\n3\n")
+    (folder / "empty.csv").write_text("x,y\n")
+    (folder / "points.txt").write_text("1 2\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [(name, *case) for name, cases in WRONG.items() for case in cases],
+)
+def test_a_wrong_argument_gets_one_sentence_and_leaves_nothing(
+    folder: Path,
+    name: str,
+    arguments: list[str],
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _write_wrong_files(folder)
+    before = set(folder.rglob("*.safetensors")) | set(folder.rglob("*.png"))
+    arguments = [*arguments, *(["--folder", "new"] if name == "train_flow" else [])]
+    if arguments.count("--folder") == 2:
+        arguments = arguments[:-2]
+    with pytest.raises(SystemExit) as end:
+        _call(monkeypatch, folder, name, *arguments)
+    assert str(end.value.code).startswith("error: ")
+    assert sentence in end.value.code
+    assert "\n" not in end.value.code
+    assert not capsys.readouterr().out
+    assert set(folder.rglob("*.safetensors")) | set(folder.rglob("*.png")) == before
+
+
+def test_every_kind_of_file_has_the_same_points(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = np.random.default_rng(1).integers(-9, 9, (40, 2)) / 4
+    np.save(folder / "plain.npy", points)
+    np.save(folder / "big.npy", np.asfortranarray(points.astype(">f4")))
+    np.savez(folder / "named.npz", samples=points[::-1][::-1])
+    rows = "\n".join(f"{x},{y}" for x, y in points)
+    (folder / "plain.csv").write_text(rows)
+    (folder / "titled.csv").write_text(f"\ufeffx,y\r\n{rows}\n\n", encoding="utf-8")
+    printed = set()
+    for file in ("plain.npy", "big.npy", "named.npz", "plain.csv", "titled.csv"):
+        _call(monkeypatch, folder, "energy_test", file, "plain.npy", "--permutations", "9")
+        _call(monkeypatch, folder, "train_flow", file, "--steps", "2", "--folder", "kinds")
+        printed.add(capsys.readouterr().out)
+    assert len(printed) == 1
+
+
+def test_a_point_at_infinity_has_no_likelihood(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _call(monkeypatch, folder, "likelihood", "--point", "inf", "0")
+    assert capsys.readouterr().out == "log p(inf, 0): flow -inf, truth -inf\n"

@@ -206,7 +206,7 @@ def test_two_hills_are_joined_at_their_saddle(deviation: float) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: held_out_nll(Affine(1.0), normal(1), log_normal, batch_size=5), "at least 1"),
+        (lambda: held_out_nll(Affine(1.0), normal(1), log_normal, batch_size=5), "N at least 2"),
         (lambda: held_out_nll(Affine(1.0), normal(5), log_normal, batch_size=0), "at least 1"),
         (lambda: density_grid(Affine(1.0), normal(3), torch.zeros(3)), "one-dimensional"),
         (lambda: inverse_error(Affine(1.0), normal(3), num_steps=4), "not for a Affine"),

@@ -3,7 +3,6 @@
 import math
 import numbers
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from torch import Tensor
 __all__ = [
     "as_type",
     "in_transform",
-    "log_density",
     "positive_number",
     "require_stream",
     "to_tensor",
@@ -161,13 +159,3 @@ def require_stream(stream: Any, name: str, *, on_cpu: bool = True) -> None:
 def in_transform() -> bool:
     """Return whether a transform of `torch.func` is at work, which hides the values of tensors."""
     return torch._C._are_functorch_transforms_active()
-
-
-def log_density(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return a log density (N,) at points `x` (N, d), which may be infinite.
-
-    It is −∞ where a coordinate is infinite, or so large that what `function` computes would
-    overflow; `function`, (N, d) -> (N,), gets the origin in their place.
-    """
-    far = x.detach().abs().amax(dim=1) > torch.finfo(x.dtype).max ** 0.75
-    return torch.where(far, -math.inf, function(torch.where(far.unsqueeze(1), 0, x)))

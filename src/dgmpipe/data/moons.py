@@ -11,7 +11,6 @@ from torch import Tensor
 
 from dgmpipe.arguments import (
     in_transform,
-    log_density,
     positive_number,
     require_stream,
     to_tensor,
@@ -104,7 +103,9 @@ class MoonsDensity:
         points = x.double()
         if not in_transform() and points.isnan().any():
             raise ValueError("points must be numbers, but some are NaN")
-        values = log_density(self._log_prob, points)
+        far = points.detach().abs().amax(dim=1) > 1e150 * self.noise  # where log p is below -1e300
+        values = self._log_prob(torch.where(far.unsqueeze(1), 0, points))
+        values = values.masked_fill(far, -math.inf)
         return values.to(x.dtype) if x.is_floating_point() else values
 
     def _log_prob(self, points: Tensor) -> Tensor:
@@ -164,14 +165,19 @@ class MoonsDensity:
         gaps = torch.where(below_left, 2 * x, 0), torch.where(below_right, -2 * x, 0)
         total = torch.zeros_like(x)
         for (begin, sign), half_window, gap in zip((first, second), windows, gaps, strict=True):
+            along = x * torch.cos(begin) + y * torch.sin(begin)
+            across = y * torch.cos(begin) - x * torch.sin(begin)
+            # Above, c(t) begins in the direction of x: this is 0, but for its derivative.
+            across = torch.where(above, across - across.detach(), across)
             for node, weight in _QUADRATURE:
                 h = sign * half_window * (1 + node) / 2
-                across = y * torch.cos(begin + h) - x * torch.sin(begin + h)
-                exponent = (gap + 2 * torch.sin(h) * across) / self.noise**2
+                rise = 2 * torch.sin(h) * (across * torch.cos(h) - along * torch.sin(h))
+                exponent = (gap + rise) / self.noise**2
                 total = total + weight * half_window * torch.exp(exponent)
-        square = (x - torch.cos(nearest)) ** 2 + (y - torch.sin(nearest)) ** 2
+        square = ((x - torch.cos(nearest)) / self.noise) ** 2
+        square = square + ((y - torch.sin(nearest)) / self.noise) ** 2
         log_constant = math.log(2 * math.pi * self.noise**2) + math.log(math.pi)
-        return torch.log(total) - square / (2 * self.noise**2) - log_constant
+        return torch.log(total) - square / 2 - log_constant
 
 
 def _half_window(kappa: Tensor, start: Tensor, length: Tensor) -> Tensor:

@@ -118,7 +118,8 @@ def density_grid(flow: Flow, x_axis: Tensor | ArrayLike, y_axis: Tensor | ArrayL
             "the axes must be one-dimensional,"
             f" not of shapes {tuple(x_axis.shape)} and {tuple(y_axis.shape)}"
         )
-    points = _as_parameters(flow, torch.cartesian_prod(y_axis, x_axis).flip(1))
+    x_axis, y_axis = _as_parameters(flow, x_axis), _as_parameters(flow, y_axis)
+    points = torch.cartesian_prod(y_axis, x_axis).flip(1)
     log_density = torch.cat([flow.log_prob(part) for part in points.split(_POINTS_AT_ONCE)])
     return log_density.view(len(y_axis), len(x_axis)).cpu()
 

@@ -61,6 +61,9 @@ def aggregate_posterior(
             "mean, log_variance and z must have shapes (N, q), (N, q) and (M, q), not"
             f" {tuple(mean.shape)}, {tuple(log_variance.shape)} and {tuple(z.shape)}"
         )
+    if not mean.is_floating_point():
+        mean = mean.double()
+    log_variance, z = log_variance.to(mean), z.to(mean)
     precision = torch.exp(-log_variance)
     log_scale = 0.5 * (log_variance + math.log(2 * math.pi)).sum(1)
     densities = []

@@ -40,6 +40,9 @@ __all__ = [
 # Few enough that the activations stay in the cache and in memory that the allocator keeps.
 _POINTS_AT_ONCE = 512
 
+# A grid of more points along each axis takes more than 200 MB an image, and hours.
+_LARGEST_RESOLUTION = 5000
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -83,11 +86,11 @@ def posterior_grid(
         vae: Trained, in evaluation mode, with a two-dimensional latent space.
         image: Intensities in [0, 1], shape (28, 28), a tensor or whatever NumPy reads.
         limit: Half the side of the square.
-        resolution: Grid points R along each axis, at least 4.
+        resolution: Grid points R along each axis, from 4 to 5000.
 
     Raises:
         ValueError: If the latent space is not two-dimensional, the image is not as said, or limit
-            or resolution is too small.
+            or resolution is not possible.
     """
     image = to_model(image, "the image", vae)
     if image.shape != (28, 28):
@@ -173,7 +176,7 @@ def log_evidence(
         vae: Trained, in evaluation mode, with a two-dimensional latent space.
         images: Intensities in [0, 1], shape (N, 1, 28, 28).
         limit: Half the side of the square of integration.
-        resolution: Grid points along each axis, at least 4.
+        resolution: Grid points along each axis, from 4 to 5000.
 
     Returns:
         log p(x) with its quadrature error; and the share of each posterior within the outer
@@ -181,7 +184,7 @@ def log_evidence(
 
     Raises:
         ValueError: If the latent space is not two-dimensional, the images are not as said, or
-            limit or resolution is too small.
+            limit or resolution is not possible.
     """
     axis = _axis(vae, limit, resolution)
     images = _require_intensities(vae, images)
@@ -300,6 +303,8 @@ def _combine(coarse: Tensor, log_cell: float) -> tuple[Tensor, Tensor]:
 def _axis(vae: VAE, limit: float, resolution: int) -> Tensor:
     _require_plane(vae)
     limit, resolution = positive_number(limit, "limit"), whole_number(resolution, "resolution", 4)
+    if resolution > _LARGEST_RESOLUTION:
+        raise ValueError(f"resolution must be at most {_LARGEST_RESOLUTION}, not {resolution}")
     return torch.linspace(-limit, limit, resolution).to(next(vae.parameters()))
 
 

@@ -2,26 +2,26 @@
 
 from torch import Tensor, compiler, is_autocast_enabled
 from torch._C._functorch import is_legacy_batchedtensor
-from torch.autograd.forward_ad import unpack_dual
+from torch.autograd import forward_ad
 
 from dgmpipe.arguments import in_transform
 
 __all__ = ["by_hand"]
 
 
-def by_hand(*tensors: Tensor | None) -> bool:
-    """Return whether torch does nothing with these tensors but differentiate them backward.
+def by_hand(*tensors: Tensor) -> bool:
+    """Return whether torch does nothing now but differentiate backward, one gradient at a time.
 
-    If not (a transform of `torch.func`, forward mode, autocast), the same has to be done in
-    operations of torch, for which it has all rules. Second derivatives are a matter of a function's
-    `backward`.
+    If not (a transform of `torch.func`, forward mode, several gradients at once, autocast), the
+    same has to be done in operations of torch, for which it has all rules. torch has no public
+    function that tells; the tests go through all of these ways.
+
+    Args:
+        tensors: Any that are given, or in a `backward` all gradients.
     """
-    if compiler.is_compiling():
-        return True
-    given = [tensor for tensor in tensors if tensor is not None]
-    return not (
+    return compiler.is_compiling() or not (
         in_transform()
-        or is_autocast_enabled(given[0].device.type)
-        or any(map(is_legacy_batchedtensor, given))
-        or any(unpack_dual(tensor).tangent is not None for tensor in given)
+        or forward_ad._current_level >= 0
+        or is_autocast_enabled(tensors[0].device.type)
+        or any(map(is_legacy_batchedtensor, tensors))
     )

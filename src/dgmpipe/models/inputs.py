@@ -42,11 +42,11 @@ def require_batch(
         ValueError: If shape, type or device is another, there are no real numbers, or images of
             bytes.
     """
-    batch = to_model(values, name, model)
-    if shape == IMAGE_SHAPE and not isinstance(values, Tensor):
-        given = to_tensor(values, name).dtype
-        if not given.is_floating_point:
-            raise ValueError(f"{name} must be floats, not {given}; divide bytes by 255")
+    batch = to_tensor(values, name)
+    if not isinstance(values, Tensor):
+        if shape == IMAGE_SHAPE and not batch.is_floating_point():
+            raise ValueError(f"{name} must be floats, not {batch.dtype}; divide bytes by 255")
+        batch = to_model(batch.numpy(), name, model)
     if batch.ndim != len(shape) + 1 or batch.shape[1:] != shape:
         expected = ", ".join(map(str, ("N", *shape)))
         raise ValueError(f"{name} must have shape ({expected}), not {tuple(batch.shape)}")

@@ -43,7 +43,7 @@ def rk4_path(s: Tensor, h: float, num_steps: int, *parameters: Tensor) -> tuple[
         Where they end, (N, 3), and the integrals of the log-determinant, the transport cost and the
         HJB penalty, (N, 3).
     """
-    if by_hand(s, *parameters):
+    if by_hand(s):
         return _ByHand.apply(s, h, num_steps, *parameters)
     with torch.autocast(s.device.type, enabled=False):
         return _by_torch(s.to(parameters[0]), h, num_steps, *parameters)
