@@ -74,7 +74,7 @@ def test_a_width_of_zero_is_refused() -> None:
         Classifier(0)
 
 
-def test_a_step_shows_half_as_many_made_up_images_as_digits(
+def test_a_step_shows_a_quarter_as_many_made_up_images_as_digits(
     images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
@@ -85,7 +85,7 @@ def test_a_step_shows_half_as_many_made_up_images_as_digits(
     task.step(batches, random_stream(0, "noise"))
     task.step(batches, random_stream(0, "noise"))
     digits, _ = next(_batches(images, labels))
-    assert [len(x) for x in seen] == [48, 48]
+    assert [len(x) for x in seen] == [40, 40]
     # None is shown as it is: all are varied, from the stream of the training.
     assert all((x.min() >= 0) and (x.max() <= 1) for x in seen)
     assert not any(torch.equal(a, b) for a, b in zip(seen[0], digits, strict=False))
