@@ -15,7 +15,7 @@ from dgmpipe.training.checkpoint import Checkpoints
 from dgmpipe.training.loop import Row, train
 from dgmpipe.training.stopwatch import Stopwatch
 
-CONFIG = {"width": 4, "steps": 120, "learning_rate": 0.005}
+CONFIG = {"width": 8, "steps": 120, "learning_rate": 0.005}
 
 
 def _task() -> ClassifierTask:
@@ -74,7 +74,7 @@ def test_a_width_of_zero_is_refused() -> None:
         Classifier(0)
 
 
-def test_a_step_shows_half_as_many_made_up_images_as_digits(
+def test_a_step_shows_a_quarter_as_many_made_up_images_as_digits(
     images: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
@@ -85,7 +85,7 @@ def test_a_step_shows_half_as_many_made_up_images_as_digits(
     task.step(batches, random_stream(0, "noise"))
     task.step(batches, random_stream(0, "noise"))
     digits, _ = next(_batches(images, labels))
-    assert [len(x) for x in seen] == [48, 48]
+    assert [len(x) for x in seen] == [40, 40]
     # None is shown as it is: all are varied, from the stream of the training.
     assert all((x.min() >= 0) and (x.max() <= 1) for x in seen)
     assert not any(torch.equal(a, b) for a, b in zip(seen[0], digits, strict=False))
@@ -120,10 +120,10 @@ def test_training_learns_digits_and_what_is_none(
     assert [row["step"] for row in history] == [0, 60, 120]
     assert history[-1]["loss"] < 0.7 * history[1]["loss"]
     assert history[0]["held_out_accuracy"] < 0.4
-    assert history[-1]["held_out_accuracy"] > 0.5
+    assert history[-1]["held_out_accuracy"] > 0.65
     assert history[-1]["held_out_cross_entropy"] < 0.7 * history[0]["held_out_cross_entropy"]
-    assert history[0]["made_up_rejected"] < 0.5
-    assert history[-1]["made_up_rejected"] > 0.6
+    assert history[0]["made_up_rejected"] < 0.1
+    assert history[-1]["made_up_rejected"] > 0.5
     assert task.optimizers["adam"].param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)
     # Of the test images' later half, which it was not trained on, and of noise in their place.
     digits = to_float(images[len(images) // 2 :])
@@ -133,7 +133,7 @@ def test_training_learns_digits_and_what_is_none(
             (task.model(x).argmax(1) == Classifier.reject).double().mean().item()
             for x in (digits, blur(digits, 1.3), noise, blur(noise, 1.3))
         ]
-    assert max(rejected[:2]) < 0.4
+    assert max(rejected[:2]) < 0.2
     assert min(rejected[2:]) > 0.95
 
 

@@ -191,7 +191,7 @@ def test_images_vary_and_stay_digits(pair: Pair) -> None:
     assert torch.equal(varied, vary(x, _noise()))
     assert varied.min() == 0
     assert varied.max() == 1
-    assert _correlations(varied, x).median() > 0.8
+    assert _correlations(varied, x).median() > 0.7
     ink = varied.flatten(1).sum(1) / x.flatten(1).sum(1)
     assert ink.quantile(0.1) < 0.8
     assert ink.quantile(0.9) > 1.3

@@ -6,18 +6,32 @@ returns N images. Some that it makes can be read as a digit all the same: the up
 over the lower half of a 9 is one.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["NO_DIGIT", "Kind", "blur", "no_digits", "partners", "scrambled", "smeared", "vary"]
+__all__ = [
+    "NO_DIGIT",
+    "Kind",
+    "blur",
+    "no_digits",
+    "partners",
+    "scrambled",
+    "smeared",
+    "vary",
+    "with_no_digits",
+]
 
 Kind = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
-# The blur that a judge is made indifferent to, in pixels, and the noise, in intensities.
-_MOST_BLUR, _MOST_NOISE = 1.5, 0.15
+# What a judge is made indifferent to: turns, in radians, slants, as a tangent, blur, in pixels, and
+# noise, in intensities.
+_MOST_TURN, _MOST_SLANT, _MOST_BLUR, _MOST_NOISE = math.radians(15), 0.3, 1.5, 0.15
+# And the width of `smeared`: squared distances within a class are mostly 50 to 100.
+_MOST_SMEARED = 60
 
 
 def blur(images: Tensor, deviation: Tensor | float) -> Tensor:
@@ -37,19 +51,50 @@ def blur(images: Tensor, deviation: Tensor | float) -> Tensor:
     return weights @ images @ weights.transpose(-1, -2)
 
 
-def vary(images: Tensor, noise: torch.Generator) -> Tensor:
-    """Return images with other strokes, blur, brightness and noise, each to a degree of its own.
+def with_no_digits(
+    images: Tensor, labels: Tensor, reject: int, noise: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return what a judge is trained on: digits and images that show none, with their classes.
 
-    None of these is a sign of a digit, so a judge is trained on images so varied: blurred by 0 to
-    1.5 pixels; three of ten sharpened again, which makes strokes thicker or thinner; times 0.4 to
-    1.6; with normal noise of standard deviation 0 to 0.15; clipped to [0, 1].
+    Half of the digits are smeared into similar ones. To them comes a quarter as many made-up
+    images, and all are varied by the same law, so that nothing of it tells digits from the rest.
+
+    Args:
+        images: Intensities in [0, 1], (N, 1, 28, 28).
+        labels: Classes (N,).
+        reject: Class of an image that shows none.
+        noise: Random stream on the CPU.
     """
-    blurs, draws, levels, contrasts, noises = _uniform(5, len(images), noise=noise).to(images)
-    varied = blur(images, _MOST_BLUR * blurs)
+    made_up = no_digits(images[::4], labels[::4], noise)
+    widths = _MOST_SMEARED * (2 * _uniform(len(images), noise=noise) - 1)
+    shown = torch.cat([smeared(images, labels, widths), made_up])
+    return vary(shown, noise), torch.cat([labels, labels.new_full((len(made_up),), reject)])
+
+
+def vary(images: Tensor, noise: torch.Generator) -> Tensor:
+    """Return images with other slants, strokes, blur, brightness and noise, each to its own degree.
+
+    None of these is a sign of a digit, so a judge is trained on images so varied: turned by up to
+    15° and slanted by up to 0.3; blurred by 0 to 1.5 pixels; three of ten sharpened again, which
+    makes strokes thicker or thinner; times 0.4 to 1.6; with normal noise of standard deviation 0 to
+    0.15; clipped to [0, 1].
+    """
+    draws = _uniform(7, len(images), noise=noise).to(images)
+    angles, slants, blurs, sharpens, levels, contrasts, noises = draws
+    varied = blur(_slanted(images, 2 * angles - 1, 2 * slants - 1), _MOST_BLUR * blurs)
     sharpened = (4 * (varied - _each(0.2 + 0.3 * levels)) + 0.5).clamp(0, 1)
-    varied = torch.where(_each(draws) < 0.3, sharpened, varied) * _each(0.4 + 1.2 * contrasts)
+    varied = torch.where(_each(sharpens) < 0.3, sharpened, varied) * _each(0.4 + 1.2 * contrasts)
     grain = torch.randn(images.shape, generator=noise).to(images)
     return (varied + _MOST_NOISE * _each(noises) * grain).clamp(0, 1)
+
+
+def _slanted(images: Tensor, angles: Tensor, slants: Tensor) -> Tensor:
+    """Images turned and slanted by shares in [-1, 1], (N,), of the most that they are."""
+    cos, sin = torch.cos(_MOST_TURN * angles), torch.sin(_MOST_TURN * angles)
+    rows = [[cos, _MOST_SLANT * slants - sin, 0 * cos], [sin, cos, 0 * cos]]
+    maps = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
 
 
 def smeared(images: Tensor, labels: Tensor, widths: Tensor) -> Tensor:

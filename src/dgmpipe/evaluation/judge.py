@@ -3,8 +3,8 @@
 A share of rejected images says something about a generator only if the judge rejects few images
 that show a digit, however smooth, faint or grainy they are, and most that show none, also of kinds
 that it was not trained against. `CHECKS` says how few and how many, and why. These bounds were
-written down before any judge was examined; a tier whose judge misses one of them can decide no
-statement about images without a digit.
+written down before any judge was examined, but that on smeared digits, which came with the first
+ones. A tier whose judge misses one of them can decide no statement about images without a digit.
 
 The statements of the paper ask whether a tenth ("many") or half ("most") of a generator's images
 show no digit, and whether more do of one generator's than of another's. So false alarms have to be
@@ -13,7 +13,8 @@ a GAN makes. Of images that show none, a judge that finds half decides that a te
 too seldom, never wrongly.
 
 Of images of trained generators nobody knows the truth but by looking. On 64 random images of each
-kind of generator, the judge should agree with a person on at least 80%.
+kind of generator, the judge should agree with a person on at least 80%; docs/judge.md has the
+result.
 """
 
 from functools import cache

@@ -13,15 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgmpipe.arguments import whole_number
-from dgmpipe.data.made_up import no_digits, smeared, vary
+from dgmpipe.data.made_up import no_digits, with_no_digits
 from dgmpipe.models.convolution import FromChannels, FromOneChannel
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.training.task import Task
 
 __all__ = ["Classifier", "ClassifierTask"]
-
-# Squared distance of two images of a digit that are still averaged; a typical one is about 80.
-_MOST_SMEARED = 80
 
 
 class Classifier(nn.Module):
@@ -89,9 +86,7 @@ class Classifier(nn.Module):
 class ClassifierTask(Task):
     """Training of the classifier: Adam on the cross entropy.
 
-    Beside a batch of digits, some of them smeared into similar ones, stand half as many images that
-    show none, made up of it. All are blurred, dimmed and made grainy by the same law, so that none
-    of this tells digits from the rest.
+    Beside the digits of a batch stand images that show none (`with_no_digits`).
 
     The learning rate falls linearly, to 0 after the last step. Where it has got to is in the
     optimiser's state, so that a continued training goes on from there.
@@ -113,14 +108,8 @@ class ClassifierTask(Task):
     def step(
         self, batches: Iterator[tuple[Tensor, Tensor]], noise: torch.Generator
     ) -> dict[str, Tensor]:
-        images, labels = next(batches)
-        made_up = no_digits(images[::2], labels[::2], noise)
-        # Half of the digits stay as they are.
-        widths = _MOST_SMEARED * (2 * torch.rand(len(images), generator=noise) - 1).clamp(min=0)
-        classes = torch.cat([labels, labels.new_full((len(made_up),), self.model.reject)])
-        shown = torch.cat([smeared(images, labels, widths), made_up])
-        logits = self.model(vary(shown, noise))
-        loss = F.cross_entropy(logits, classes)
+        images, classes = with_no_digits(*next(batches), self.model.reject, noise)
+        loss = F.cross_entropy(self.model(images), classes)
         optimizer = self.optimizers["adam"]
         optimizer.zero_grad()
         loss.backward()

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from dgmpipe.arguments import require_stream, to_tensor, whole_number
-from dgmpipe.models.inputs import to_model
+from dgmpipe.models.inputs import require_batch, to_model
 from dgmpipe.training.task import Task
 
 __all__ = ["DIM", "Flow", "FlowTask", "Standardised", "log_normal", "negative_log_likelihood"]
