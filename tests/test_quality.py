@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import copies
 from dgmpipe.data.batches import to_float
 from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.evaluation.quality import (
@@ -294,14 +295,14 @@ def test_all_numbers_of_a_generator(judged: dict[str, Any]) -> None:
     assert torch.equal(found.classes.real, histogram.real)
     # The test images that are searched for are spread over all of them: their writers differ.
     spread = y[torch.arange(25) * 60 // 25]
-    copies = memorisation(x[:25].flatten(1), spread.flatten(1), judged["training"].flatten(1))
+    memorised = memorisation(x[:25].flatten(1), spread.flatten(1), judged["training"].flatten(1))
     expected = {
         "digits_found": histogram.num_found,
         "digits_total_variation": histogram.total_variation,
         "rejected": rejected_share(logits),
         "test_rejected": rejected_share(test_logits),
         **vars(compared),
-        **vars(copies),
+        **vars(memorised),
     }
     numbers = {k: v for k, v in found.numbers.items() if not k.endswith("_standard_error")}
     assert {**numbers, **vars(compared)} == pytest.approx(expected, rel=1e-12)
@@ -384,3 +385,14 @@ def test_wrong_points_are_refused() -> None:
         nearest_training_distances(x, x, block_size=0)
     with pytest.raises(ValueError, match="most test images are training images"):
         memorisation(x, x, x)
+
+
+def test_copies_are_found_if_they_are_almost_exact(images: Tensor) -> None:
+    # docs/errors.md has the table of all changes, against the 60,000 training images.
+    x = to_float(images)[:, 0]
+    found = dict(copies.shares(x[:240], x[240:], 100))
+    assert found["none"] == 1
+    assert found["normal noise of 0.05"] > 0.9
+    assert found["shifted by a pixel"] < 0.1
+    assert found["blurred by 1.0 pixels"] < 0.6
+    assert found["test images"] < 0.1

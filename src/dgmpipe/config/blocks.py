@@ -173,8 +173,13 @@ class QualityEvaluation(Block):
     """What the classifier says of the generators' images."""
 
     num_images: Annotated[Whole, Field(ge=2)] = documented("images of each generator")
-    num_neighbours: Count = documented("k of precision, recall, density and coverage")
-    num_searched: Count = documented("images whose nearest training image is searched for")
+    num_neighbours: Count = documented(
+        "k of precision, recall, density and coverage; with two latent dimensions the recall is near"
+        " 0 whatever the generator does (docs/errors.md)"
+    )
+    num_searched: Count = documented(
+        "images, test images spread evenly, whose nearest training image is searched for"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

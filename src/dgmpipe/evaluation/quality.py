@@ -89,7 +89,10 @@ class FeatureComparison:
 
     Attributes:
         precision: Share of generated points within the ball of a real point.
-        recall: Share of real points within the ball of a generated point.
+        recall: Share of real points within the ball of a generated point. It says nothing of
+            missing modes if the generator's images are a surface of few dimensions, near which
+            hardly any real image lies: a VAE's reconstructions of the test images have 0 as well,
+            with two latent dimensions (docs/errors.md).
         density: Balls of real points that a generated point is in, on average, divided by k.
         coverage: Share of real points whose ball holds a generated point.
         precision_standard_error: That of the precision, and likewise of the others; NaN as for
@@ -118,7 +121,9 @@ class Memorisation:
             such as 1, raises it too.
         copied_share: Share of images less than half as far from the nearest training image as
             from the second nearest: 1 for copies, `test_copied_share` for a perfect generator.
-            Blurred and plain images, which are near to many training images, do not raise it.
+            Blurred and plain images, which are near to many training images, do not raise it. It
+            finds almost exact copies only: of those of MNIST with normal noise of 0.05, 0.1 and
+            0.2 in each pixel 92%, 69% and 0%, of those shifted by a pixel none (docs/errors.md).
         test_copied_share: Likewise of the test images.
     """
 
