@@ -55,7 +55,7 @@ def main() -> None:
             f" which the largest is {points.abs().max():g}, to about 1"
         )
     save_weights(flow, args.folder / "model.safetensors")
-    write_json({"model": "realnvp", "hyperparameters": size}, args.folder / "summary.json")
+    write_json({"kind": "realnvp", "hyperparameters": size}, args.folder / "summary.json")
     print(
         f"{(~held_out).sum():,} points, {args.steps} steps:"
         f" held-out negative log-likelihood {before:.3f} -> {after:.3f} nats"

@@ -120,7 +120,7 @@ EVALUATIONS = (
         without=frozenset({"num_floor_draws"}),
     ),
     Evaluation(
-        "judge",
+        "examine_judge",
         ("judge",),
         "dgmpipe.evaluation.judge:examine_judge",
         {"table": "judge.csv"},
