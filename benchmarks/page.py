@@ -4,21 +4,19 @@ import os
 from pathlib import Path
 
 import pandas as pd
-import yaml
 from matplotlib.figure import Figure
 
+from dgmpipe.config.kinds import KINDS
 from dgmpipe.figures.style import new_figure
-from dgmpipe.models.catalog import MODELS
 from energy import PERMUTATIONS
-from steps import ROUNDS, SECONDS
+from steps import ROUNDS, SECONDS, paper_config
 
 __all__ = ["write"]
 
-ROOT = Path(__file__).parent.parent
 CORES = os.cpu_count() or 1
 # Of the textbook step, at the same number of threads.
-TARGETS = {"realnvp": 2.5, "otflow": 4, "vae": 2.5, "dcgan_random": 2, "wgan_random": 2.2}
-TITLES = {name: model.title for name, model in MODELS.items()}
+TARGETS = {"realnvp": 2.5, "otflow": 4, "vae": 2.5, "dcgan": 2, "wgan": 2.2}
+TITLES = {name: kind.title for name, kind in KINDS.items()}
 
 STEPS = f"""\
 ## A training step
@@ -115,20 +113,17 @@ def _steps(table: pd.DataFrame, figures: Path) -> str:
 
 
 def _paper_tier(table: pd.DataFrame) -> str:
-    models = yaml.safe_load((ROOT / "config/paper.yaml").read_text())["models"]
+    config = paper_config()
     measured = table[table.threads == 1].set_index("model")
     rows, total, wall = [], 0.0, 0.0
-    for name, settings in models.items():
-        # A GAN from the VAE's generator takes the same steps as one from random weights.
-        alike = name.replace("_vae", "_random")
-        if alike in measured.index:
-            hours = settings["steps"] * measured.ours_ms[alike] / 3.6e6
+    for name, settings in config.models.items():
+        if settings.kind in measured.index:
+            hours = settings.steps * measured.ours_ms[settings.kind] / 3.6e6
             total += hours
-            gain = measured.side_by_side[alike]
+            gain = measured.side_by_side[settings.kind]
             wall += hours / (gain if gain > 0 else 1)
-            rows.append(
-                {"model": TITLES[name], "steps": f"{settings['steps']:,}", "hours": f"{hours:.2f}"}
-            )
+            row = {"model": config.title(name), "steps": f"{settings.steps:,}"}
+            rows.append(row | {"hours": f"{hours:.2f}"})
     rows.append({"model": "together", "steps": "", "hours": f"{total:.2f}"})
     return PAPER.format(cores=CORES, wall=wall) + _markdown(rows)
 

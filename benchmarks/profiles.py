@@ -1,6 +1,6 @@
 """What the milliseconds of a training step are spent on: the textbook's and ours.
 
-    python benchmarks/profiles.py MODEL textbook|ours STEPS
+    python benchmarks/profiles.py KIND textbook|ours STEPS
 
 prints milliseconds a step by kind of operation.
 """
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from steps import MODELS, build_step
+from dgmpipe.config.kinds import KINDS
+from steps import build_step
 
 if TYPE_CHECKING:
     from torch.autograd.profiler_util import FunctionEvent
 
 REST = "element by element and the rest"
 # By the beginning of an operation's name in PyTorch, the first that fits.
-KINDS = {
+OPERATIONS = {
     "convolutions": ("aten::mkldnn_conv", "aten::slow_conv", "aten::_slow_conv", "aten::conv"),
     "products": ("aten::addmm", "aten::mm", "aten::bmm", "aten::baddbmm", "aten::linear"),
     "batch norm": ("aten::native_batch_norm", "aten::_native_batch_norm"),
@@ -32,22 +33,22 @@ OUTER = ("optimiser", "data loader")
 
 
 def measure() -> pd.DataFrame:
-    """Return a row for each model, kind of step and kind of operation, one thread each."""
+    """Return a row for each kind of model, each step and kind of operation, one thread each."""
     rows = []
-    for model in MODELS:
-        for kind in ("textbook", "ours"):
-            print(f"profile of {model}, {kind}", flush=True)
+    for model in KINDS:
+        for version in ("textbook", "ours"):
+            print(f"profile of {model}, {version}", flush=True)
             rows += [
-                {"model": model, "step": kind, "operations": operations, "milliseconds": ms}
-                for operations, ms in run(model, kind, steps=30).items()
+                {"model": model, "step": version, "operations": operations, "milliseconds": ms}
+                for operations, ms in run(model, version, steps=30).items()
             ]
     return pd.DataFrame(rows)
 
 
-def run(model: str, kind: str, steps: int) -> dict[str, float]:
+def run(model: str, version: str, steps: int) -> dict[str, float]:
     """Profile so many steps, after as many others, in a process of its own."""
     done = subprocess.run(
-        [sys.executable, __file__, model, kind, str(steps)],
+        [sys.executable, __file__, model, version, str(steps)],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -66,7 +67,7 @@ def main() -> None:
     with profile() as recorded:
         for _ in range(count):
             step()
-    milliseconds = dict.fromkeys([*KINDS, REST], 0.0)
+    milliseconds = dict.fromkeys([*OPERATIONS, REST], 0.0)
     for event in recorded.events():
         milliseconds[_kind(event)] += event.self_cpu_time_total / 1e3 / count
     print(json.dumps(milliseconds))
@@ -75,12 +76,12 @@ def main() -> None:
 def _kind(event: "FunctionEvent") -> str:
     """Return the kind of an operation; within optimiser and data loader everything is theirs."""
     kind = REST
-    for name, beginnings in reversed(KINDS.items()):
+    for name, beginnings in reversed(OPERATIONS.items()):
         if event.name.startswith(beginnings):
             kind = name
     parent = event.cpu_parent
     while parent:
-        kind = next((k for k in OUTER if parent.name.startswith(KINDS[k])), kind)
+        kind = next((k for k in OUTER if parent.name.startswith(OPERATIONS[k])), kind)
         parent = parent.cpu_parent
     return kind
 

@@ -1,6 +1,6 @@
 """Milliseconds a training step, the textbook's and ours, and the speed of a matrix product.
 
-    python benchmarks/steps.py MODEL textbook|ours     or     python benchmarks/steps.py product
+    python benchmarks/steps.py KIND textbook|ours     or     python benchmarks/steps.py product
 
 answers seconds on its stdin with milliseconds a step within them, or with GFLOP/s.
 """
@@ -16,10 +16,11 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from dgmpipe.config import Config, read_config
+from dgmpipe.config.kinds import KINDS
 from workers import Worker, serve
 
 ROOT = Path(__file__).parent.parent
-MODELS = ("realnvp", "otflow", "vae", "dcgan_random", "wgan_random", "classifier")
 ROUNDS, SECONDS = 7, 1.5
 
 
@@ -27,7 +28,7 @@ def measure(threads: int, side_by_side: int) -> pd.DataFrame:
     """Return a row a model, with medians over rounds in which everything is measured in turn."""
     rows = []
     with Worker(__file__, "product", threads=threads) as product:
-        for model in MODELS:
+        for model in KINDS:
             print(f"{model}, threads: {threads}", flush=True)
             rows.append({"model": model, "threads": threads} | _compare(model, threads, product))
             # With one core there is nothing to be gained.
@@ -77,42 +78,43 @@ def _side_by_side(model: str, count: int) -> float:
             worker.__exit__(None, None, None)
 
 
-def _setting(model: str) -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "config/paper.yaml").read_text())["models"][model]
+def paper_config() -> Config:
+    """Return the config of the paper tier."""
+    return read_config(yaml.safe_load((ROOT / "config/paper.yaml").read_text()))
 
 
-def build_step(model: str, kind: str) -> Callable[[], Any]:
+def build_step(kind: str, version: str) -> Callable[[], Any]:
     """Return a function that does one step with the paper's settings, data loader included."""
     import torch
 
     import textbook
     from dgmpipe.data.batches import ImageBatches, LabelledBatches, MoonsBatches
     from dgmpipe.job import keep_freed_memory
-    from dgmpipe.models.catalog import MODELS as CATALOG
     from dgmpipe.models.registry import task_class
 
     torch.manual_seed(0)
-    config, noise = _setting(model), torch.Generator().manual_seed(0)
-    size, dataset = config["batch_size"], CATALOG[model].dataset
+    settings = next(s for s in paper_config().models.values() if s.kind == kind)
+    config, noise = settings.model_dump(), torch.Generator().manual_seed(0)
+    size, data = settings.batch_size, KINDS[kind].data
     # What the images show does not matter here.
     images = torch.randint(256, (10_000, 28, 28), dtype=torch.uint8)
     labels = torch.randint(10, (10_000,))
-    if kind == "textbook":
-        plain = textbook.build(model, config)
+    if version == "textbook":
+        plain = textbook.build(kind, config)
         batches = {
-            "moons": lambda: textbook.moons(size),
+            "points": lambda: textbook.moons(size),
             "images": lambda: textbook.images(images, labels, size),
-            "digits": lambda: textbook.digits(images, labels, size),
-        }[dataset]()
+            "labelled images": lambda: textbook.digits(images, labels, size),
+        }[data]()
         return lambda: plain.step(batches, noise)
     keep_freed_memory()
-    task = task_class(model)
+    task = task_class(kind)
     ours = task(task.build(config), config)
     batches = {
-        "moons": lambda: MoonsBatches(0.05, size, noise, torch.device("cpu")),
+        "points": lambda: MoonsBatches(0.05, size, noise, torch.device("cpu")),
         "images": lambda: ImageBatches(images, size, noise),
-        "digits": lambda: LabelledBatches(images, labels, size, noise),
-    }[dataset]()
+        "labelled images": lambda: LabelledBatches(images, labels, size, noise),
+    }[data]()
     return lambda: ours.step(batches, noise)
 
 

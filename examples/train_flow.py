@@ -60,7 +60,7 @@ def main() -> None:
         optimizer.step()
     after = finite_nll(flow, points[held_out])
     save_weights(flow, args.folder / "model.safetensors")
-    write_json({"model": "realnvp", "hyperparameters": size}, args.folder / "summary.json")
+    write_json({"kind": "realnvp", "hyperparameters": size}, args.folder / "summary.json")
     print(
         f"{(~held_out).sum():,} points, {args.steps} steps:"
         f" held-out negative log-likelihood {before:.3f} -> {after:.3f} nats"

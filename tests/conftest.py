@@ -1,3 +1,4 @@
+import gzip
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,8 +26,6 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def images() -> torch.Tensor:
     """Test images of the committed sample of MNIST, bytes (N, 28, 28)."""
-    import gzip
-
     from dgmpipe.data.idx import parse_idx
 
     path = ROOT / "tests/data/mnist/t10k-images-idx3-ubyte.gz"
@@ -36,12 +35,19 @@ def images() -> torch.Tensor:
 @pytest.fixture(scope="session")
 def labels() -> torch.Tensor:
     """The digits of `images`, int64 (N,)."""
-    import gzip
-
     from dgmpipe.data.idx import parse_idx
 
     path = ROOT / "tests/data/mnist/t10k-labels-idx1-ubyte.gz"
     return torch.from_numpy(parse_idx(gzip.decompress(path.read_bytes()), path.name)).long()
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The committed sample of MNIST as the workflow has it: a folder of uncompressed files."""
+    folder = tmp_path_factory.mktemp("images")
+    for path in (ROOT / "tests/data/mnist").glob("*.gz"):
+        (folder / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ from dgmpipe.evaluation.energy import energy_distance
 from dgmpipe.evaluation.flows import density_grid, inverse_error
 from dgmpipe.evaluation.posterior import compare_posteriors, elbo
 from dgmpipe.evaluation.samples import evaluated_images, interpolate, sample_images
+from dgmpipe.evaluation.subject import Subject
 from dgmpipe.files import write_json
 from dgmpipe.models import (
     VAE,
@@ -138,7 +139,7 @@ DATA = {
         "the config asks for 11 test images, but there are 10; lower the number",
     ),
     "more training images than there are": (
-        lambda folder: evaluated_images(None, _data(folder), 4, 0),
+        lambda folder: evaluated_images(Subject(seed=0, settings={}, images=_data(folder)), 4),
         "the config asks for 4 training images, but there are 3; lower the number",
     ),
     "a test image that is not there": (
@@ -158,7 +159,7 @@ DATA = {
 def _trained(folder: Path) -> Path:
     """A folder with a small VAE as a training leaves it."""
     hyperparameters = {"latent_dim": 2, "width": 4}
-    write_json({"model": "vae", "hyperparameters": hyperparameters}, folder / "summary.json")
+    write_json({"kind": "vae", "hyperparameters": hyperparameters}, folder / "summary.json")
     save_weights(VAE(Encoder(2, 4), Generator(2, 4)), folder / "model.safetensors")
     return folder
 
@@ -189,11 +190,11 @@ WEIGHTS = {
         f"{_WEIGHTS} is missing; train the model first",
     ),
     "a summary that is cut off": (
-        _load_damaged(lambda folder: (folder / "summary.json").write_text('{"model": "vae')),
+        _load_damaged(lambda folder: (folder / "summary.json").write_text('{"kind": "vae')),
         "<folder>/summary.json does not describe a model: Unterminated string starting at",
     ),
-    "an unknown model": (
-        _load_damaged(lambda folder: write_json({"model": "unet"}, folder / "summary.json")),
+    "an unknown kind": (
+        _load_damaged(lambda folder: write_json({"kind": "unet"}, folder / "summary.json")),
         "<folder>/summary.json does not describe a model: ",
     ),
     "an empty file": (

@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(0)
         target = models / name / "seed_0"
         save_weights(task_class(name).build(config), target / "model.safetensors")
-        write_json({"model": name, "hyperparameters": config}, target / "summary.json")
+        write_json({"kind": name, "hyperparameters": config}, target / "summary.json")
     (models / "wgan_vae").symlink_to("vae")
     random = np.random.default_rng(0)
     for name in ("vae", "wgan_vae"):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dgmpipe.config.kinds import settings_of
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import evenly_spread, load_mnist
 from dgmpipe.evaluation.energy import energy_distance
@@ -18,7 +19,7 @@ from dgmpipe.models.dcgan import DCGANTask
 from dgmpipe.models.gan import GAN, GANTask
 from dgmpipe.models.wgan import WGANGPTask, WGANTask
 from dgmpipe.streams import random_stream
-from dgmpipe.training.run import train_model
+from dgmpipe.training.run import dataset_of, train_model
 
 CONFIGS: dict[type[GANTask], dict[str, Any]] = {
     DCGANTask: {
@@ -165,31 +166,30 @@ def test_the_evaluation_is_the_energy_distance_of_generated_from_held_out_images
     assert merit == {"energy_distance": pytest.approx(energy_distance(generated, held_out).value)}
 
 
-def test_a_gan_starts_from_the_trained_generator_it_is_given(root: Path, tmp_path: Path) -> None:
-    import gzip
-
-    data = tmp_path / "data"
-    data.mkdir()
-    for path in (root / "tests/data/mnist").glob("*.gz"):
-        (data / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+def test_a_gan_starts_from_the_trained_generator_it_is_given(
+    image_folder: Path, tmp_path: Path
+) -> None:
     common = {
         "steps": 2, "batch_size": 16, "evaluate_every": 1, "checkpoint_every": 10,
         "held_out_size": 50, **SIZE,
     }  # fmt: skip
-    place = {"seed": 0, "device": torch.device("cpu"), "images": data, "moons_noise": 0.05}
+    dcgan = common | CONFIGS[DCGANTask] | {"kind": "dcgan"}
     blocks = {
-        "vae": common | {"learning_rate": 1e-3, "weight_decay": 0.0},
-        "dcgan_vae": common | CONFIGS[DCGANTask],
-        "dcgan_random": common | CONFIGS[DCGANTask],
+        "vae": common | {"kind": "vae"},
+        "dcgan_vae": dcgan | {"start": "vae"},
+        "dcgan_random": dcgan,
     }
     for name, block in blocks.items():
+        settings = settings_of(block)
         train_model(
             name,
-            block,
+            settings,
+            dataset_of(settings, image_folder),
+            seed=0,
+            device=torch.device("cpu"),
             folder=tmp_path / name,
             checkpoints=tmp_path / "checkpoints" / name,
-            generator_from=tmp_path / "vae" if name == "dcgan_vae" else None,
-            **place,
+            start=settings.start and tmp_path / settings.start,
         )
     starts = {
         name: pd.read_csv(tmp_path / name / "history.csv")["energy_distance"][0]
@@ -198,7 +198,7 @@ def test_a_gan_starts_from_the_trained_generator_it_is_given(root: Path, tmp_pat
     vae = load_model(tmp_path / "vae")
     fresh = GAN(vae.generator, Discriminator(4))
     task = DCGANTask(fresh.eval(), CONFIGS[DCGANTask])
-    test, _ = load_mnist(data, "t10k")
+    test, _ = load_mnist(image_folder, "t10k")
     held_out = to_float(test[evenly_spread(50, len(test))])
     with torch.no_grad():
         expected = task.evaluate(held_out, random_stream(0, "evaluation"))["energy_distance"]

@@ -3,7 +3,7 @@
 import copy
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import yaml
 from dgmpipe.config import Config, read_config
 from dgmpipe.errors import UserError
 from dgmpipe.plan import digests
-from dgmpipe.plan.digests import source_digest
+from dgmpipe.plan.digests import config_digest, source_digest
 from dgmpipe.plan.evaluations import EVALUATIONS, subjects
 from dgmpipe.plan.exhibits import exhibits, figure_of_model
 from dgmpipe.plan.trainings import (
@@ -315,8 +315,53 @@ def test_a_training_depends_on_its_own_model_and_on_no_measure() -> None:
     assert "evaluation/energy.py" in _sources("dgmpipe.models.gan")
 
 
-def test_a_figure_depends_on_its_style_sheet() -> None:
-    assert "figures/dgmpipe.mplstyle" in _sources("dgmpipe.figures.figure_07")
+def test_a_figure_depends_on_its_function_and_the_style_alone() -> None:
+    names = _sources("dgmpipe.figures.figure_08")
+    assert {"figures/figure_08.py", "figures/style.py", "figures/dgmpipe.mplstyle"} <= names
+    assert not {name for name in names if name.startswith(("models/", "training/", "data/"))}
+    assert "figures/figure_07.py" not in names
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A small package in the place of this one."""
+    root = tmp_path / "dgmpipe"
+    (root / "sub").mkdir(parents=True)
+    (root / "__init__.py").write_text("")
+    (root / "sub/__init__.py").write_text("from dgmpipe.sub.other import thing\n")
+    (root / "a.py").write_text("import os\nfrom dgmpipe.b import x\n")
+    (root / "b.py").write_text("def f():\n    from dgmpipe.sub import late\n    import dgmpipe.c\n")
+    (root / "c.py").write_text("from dgmpipe.a import x\n")
+    (root / "sub/late.py").write_text("x = 1\n")
+    (root / "sub/other.py").write_text("thing = 1\n")
+    monkeypatch.setattr(digests, "_PACKAGE", root)
+    for cached in (digests._imports, digests._meaning):
+        cached.cache_clear()
+    yield root
+    for cached in (digests._imports, digests._meaning):
+        cached.cache_clear()
+
+
+def test_imports_are_followed_everywhere_and_in_circles(package: Path) -> None:
+    files = {str(path.relative_to(package)) for path in digests.source_files("dgmpipe.a")}
+    assert files == {"a.py", "b.py", "c.py", "sub/late.py"}
+
+
+def test_a_digest_changes_with_what_is_imported_and_with_nothing_else(package: Path) -> None:
+    def digest() -> str:
+        digests._meaning.cache_clear()
+        return source_digest("dgmpipe.a")
+
+    before = digest()
+    (package / "sub/other.py").write_text("thing = 2\n")
+    assert digest() == before
+    (package / "sub/late.py").write_text("x = 2\n")
+    assert digest() != before
+
+
+def test_config_digests_ignore_the_order_of_keys() -> None:
+    assert config_digest({"a": 1, "b": [2]}) == config_digest({"b": [2], "a": 1})
+    assert config_digest({"a": 1}) != config_digest({"a": 2})
 
 
 def test_a_digest_does_not_depend_on_where_the_file_is(tmp_path: Path) -> None:

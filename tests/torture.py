@@ -20,15 +20,15 @@ import time
 from collections import Counter
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
-from dgmpipe.models.catalog import MODELS
 
+from dgmpipe.config import read_config
+from dgmpipe.config.kinds import ModelSettings
 from dgmpipe.errors import Interrupted
 from dgmpipe.models.registry import task_class
-from dgmpipe.training.run import train_model
+from dgmpipe.training.run import dataset_of, train_model
 
 ROOT = Path(__file__).parent.parent
 FILES = ("model.safetensors", "history.csv", "summary.json")
@@ -39,28 +39,34 @@ KINDS = {"after a random time": 6, "while writing a checkpoint": 3, "with SIGTER
 fork = multiprocessing.get_context("fork")
 
 
-def settings(model: str) -> dict[str, Any]:
-    """Return the smoke tier's block of a model, with a checkpoint every other step."""
-    blocks = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())["models"]
-    return blocks[model] | {"steps": min(30, blocks[model]["steps"]), "checkpoint_every": 2}
+def settings_of_models() -> dict[str, ModelSettings]:
+    """Return the smoke tier's models, with fewer steps and a checkpoint every other one."""
+    smoke = read_config(yaml.safe_load((ROOT / "config/smoke.yaml").read_text()))
+    return {
+        name: model.model_copy(update={"steps": min(30, model.steps), "checkpoint_every": 2})
+        for name, model in smoke.models.items()
+    }
+
+
+MODELS = settings_of_models()
 
 
 def train(model: str, work: Path, log: Path) -> None:
     """Train in this process, a fork, and leave with 143 where SIGTERM asked for it."""
     torch.set_num_threads(1)
-    start = MODELS[model].generator_from
+    settings = MODELS[model]
+    start = settings.start
     with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         try:
             train_model(
                 model,
-                settings(model),
+                settings,
+                dataset_of(settings, work.parent / "images"),
                 seed=0,
                 device=torch.device("cpu"),
-                images=work.parent / "images",
-                moons_noise=0.05,
                 folder=work / "result",
                 checkpoints=work / "checkpoints",
-                generator_from=start and work.parent / f"{start}_undisturbed/result",
+                start=start and work.parent / f"{start}_undisturbed/result",
             )
         except Interrupted:
             sys.exit(143)
@@ -161,10 +167,10 @@ def main() -> None:
     seed = arguments.seed if arguments.seed is not None else int.from_bytes(os.urandom(4), "big")
     chance = random.Random(seed)
     # All are imported before the first fork.
-    for model in MODELS:
-        task_class(model)
+    for settings in MODELS.values():
+        task_class(settings.kind)
     models = arguments.models
-    starts = [MODELS[m].generator_from for m in models]
+    starts = [MODELS[m].start for m in models]
     total: Counter[str] = Counter()
     print(f"seed {seed}")
     folder = Path(tempfile.mkdtemp(prefix="torture-"))

@@ -174,8 +174,8 @@ class QualityEvaluation(Block):
 
     num_images: Annotated[Whole, Field(ge=2)] = documented("images of each generator")
     num_neighbours: Count = documented(
-        "k of precision, recall, density and coverage; with two latent dimensions the recall is near"
-        " 0 whatever the generator does (docs/errors.md)"
+        "k of precision, recall, density and coverage; with two latent dimensions the recall is"
+        " near 0 whatever the generator does (docs/errors.md)"
     )
     num_searched: Count = documented(
         "images, test images spread evenly, whose nearest training image is searched for"
