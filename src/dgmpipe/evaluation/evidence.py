@@ -83,7 +83,7 @@ def summarise_evidence(table: pd.DataFrame, clusters: Clusters | None = None) ->
     row["log_evidence_error_largest"] = table["log_evidence_error"].max()
     row["elbo_error_largest"] = table["elbo_error"].max()
     row["border_share_largest"] = table["border_share"].max()
-    return row
+    return {name: float(value) for name, value in row.items()}
 
 
 def evaluate_evidence(
