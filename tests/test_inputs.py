@@ -200,6 +200,11 @@ VALUES: dict[str, tuple[Callable[[np.ndarray], Any], Callable[[np.ndarray], bool
     "list": (lambda a: a.tolist(), _is_float),
     "list of arrays": (list, _always),
     "tuple of tensors": (lambda a: tuple(map(torch.from_numpy, a)), lambda a: a.ndim > 1),
+    "list of tensors with gradients": (
+        lambda a: list(torch.from_numpy(a).requires_grad_()),
+        lambda a: a.ndim > 1 and _is_float(a),
+    ),
+    "list of bfloat16": (lambda a: list(torch.from_numpy(a).bfloat16()), lambda a: a is POINTS),
     "sparse tensor": (lambda a: torch.from_numpy(a).to_sparse(), _always),
     "whole numbers": (lambda a: a.astype(">i4"), lambda a: _is_float(a) and a.ndim < 3),
     "matrix": (np.matrix, _is_plane),
@@ -256,6 +261,11 @@ SENTENCES: dict[str, tuple[Callable[[np.ndarray], Any], Callable[[np.ndarray], b
         "structured_to_unstructured",
     ),
     "rows of two lengths": (lambda a: [[1.0, 2.0], [3.0]], _always, "must form an array"),
+    "tensors of two shapes": (
+        lambda a: [torch.ones(2, dtype=torch.bfloat16), torch.ones(3)],
+        _always,
+        "must form an array",
+    ),
     "a dict": (lambda a: {"x": a}, _always, "a dict is among them"),
     "a generator": (lambda a: (row for row in a), _always, "a generator is among them"),
     "numbers beyond a double": (lambda a: _changed(a, 10**400), _always, "cannot hold"),
@@ -318,7 +328,7 @@ def test_every_kind_of_input_has_the_value_of_a_tensor(name: str, kind: str) -> 
     assert expected.size
     found = _flat_result(function(VALUES[kind][0](plain)))
     # What is computed in the type of the input is of its precision.
-    rtol = 1e-2 if kind == "half" else 1e-6
+    rtol = 1e-2 if kind in ("half", "list of bfloat16") else 1e-6
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol / 10)
 
 

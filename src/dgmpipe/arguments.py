@@ -46,6 +46,8 @@ def to_tensor(values: Tensor | ArrayLike, name: str) -> Tensor:
             kind = "nested" if values.is_nested else values.dtype
             raise ValueError(f"{name} must be real numbers in a plain tensor, not {kind}")
         return values if values.layout == torch.strided else values.to_dense()
+    if isinstance(values, list | tuple) and _are_tensors_of_one_shape(values):
+        return to_tensor(torch.stack(tuple(values)), name)
     return torch.from_numpy(_real_array(values, name))
 
 
@@ -59,7 +61,8 @@ def as_type(values: Tensor, name: str, dtype: torch.dtype) -> Tensor:
     beyond = converted.isinf() & ~values.double().isinf()
     if beyond.any():
         raise ValueError(
-            f"{name} include {values[beyond][0].item():g}, which {dtype} cannot hold; scale them"
+            f"{name} must not include {values[beyond][0].item():g}, which {dtype} cannot hold;"
+            " scale them"
         )
     return converted
 
@@ -69,12 +72,16 @@ def _real_array(values: Any, name: str) -> np.ndarray:
     if hasattr(values, "toarray"):  # a sparse matrix of SciPy
         values = values.toarray()
     if _is_masked(values):
-        raise ValueError(f"{name} have masked values; fill them or leave them out")
+        raise ValueError(f"{name} must have no masked values; fill them or leave them out")
     try:
         array = np.asarray(values)
-    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-        reason = str(error).split("\n")[0]
-        raise ValueError(f"{name} must form an array of real numbers, but {reason}") from None
+    except ValueError as error:  # NumPy's, which says where rows differ
+        raise ValueError(f"{name} must form an array of real numbers: {error}") from None
+    except (TypeError, RuntimeError):
+        kind = type(values).__name__
+        raise ValueError(
+            f"{name} must form an array of real numbers, which NumPy cannot read from this {kind}"
+        ) from None
     if array.dtype.kind == "O":
         array = _from_objects(array, name)
     if array.dtype.kind not in "biuf":
@@ -84,7 +91,7 @@ def _real_array(values: Any, name: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         native = np.array(array, dtype=known, order="C")
     if known is np.float64 and (np.isfinite(array) & ~np.isfinite(native)).any():
-        raise ValueError(f"{name} include numbers that float64 cannot hold; scale them")
+        raise ValueError(f"{name} must not include numbers that float64 cannot hold; scale them")
     return native
 
 
@@ -99,7 +106,15 @@ def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
     try:
         return array.astype(np.float64)
     except OverflowError:
-        raise ValueError(f"{name} include numbers that float64 cannot hold; scale them") from None
+        raise ValueError(
+            f"{name} must not include numbers that float64 cannot hold; scale them"
+        ) from None
+
+
+def _are_tensors_of_one_shape(values: list[Any] | tuple[Any, ...]) -> bool:
+    if not values or not all(isinstance(value, Tensor) for value in values):
+        return False
+    return len({(value.shape, value.device, value.layout) for value in values}) == 1
 
 
 def _is_masked(values: Any) -> bool:

@@ -1,12 +1,30 @@
 """When derivatives that are written by hand serve."""
 
-from torch import Tensor, compiler, is_autocast_enabled
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
 from torch._C._functorch import is_legacy_batchedtensor
 from torch.autograd import forward_ad
 
 from dgmpipe.arguments import in_transform
 
-__all__ = ["by_hand"]
+__all__ = ["autocast_type", "by_hand", "without_autocast"]
+
+
+def autocast_type(device: torch.device) -> torch.dtype | None:
+    """Return the type that autocast now converts to on a device, or nothing if it is off."""
+    kind = device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context in which autocast is off on a device."""
+    if autocast_type(device) is None:
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def by_hand(*tensors: Tensor) -> bool:
@@ -19,9 +37,9 @@ def by_hand(*tensors: Tensor) -> bool:
     Args:
         tensors: Any that are given, or in a `backward` all gradients.
     """
-    return compiler.is_compiling() or not (
+    return torch.compiler.is_compiling() or not (
         in_transform()
         or forward_ad._current_level >= 0
-        or is_autocast_enabled(tensors[0].device.type)
+        or autocast_type(tensors[0].device) is not None
         or any(map(is_legacy_batchedtensor, tensors))
     )

@@ -1,10 +1,10 @@
 """What every model asks of the points and images that it is given."""
 
-import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from dgmpipe.arguments import as_type, to_tensor
+from dgmpipe.models.derivatives import autocast_type
 
 __all__ = ["IMAGE_SHAPE", "require_batch", "to_model"]
 
@@ -51,16 +51,10 @@ def require_batch(
         expected = ", ".join(map(str, ("N", *shape)))
         raise ValueError(f"{name} must have shape ({expected}), not {tuple(batch.shape)}")
     parameter = next(model.parameters(), batch)
-    if batch.device != parameter.device or batch.dtype not in _dtypes(parameter):
+    possible = (parameter.dtype, autocast_type(parameter.device))
+    if batch.device != parameter.device or batch.dtype not in possible:
         raise ValueError(
             f"{name} are {batch.dtype} on {batch.device}, but the model's parameters are"
             f" {parameter.dtype} on {parameter.device}; convert one to the other"
         )
     return batch
-
-
-def _dtypes(parameter: Tensor) -> tuple[torch.dtype, ...]:
-    device = parameter.device.type
-    if not torch.is_autocast_enabled(device):
-        return (parameter.dtype,)
-    return parameter.dtype, torch.get_autocast_dtype(device)

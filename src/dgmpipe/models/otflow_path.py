@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dgmpipe.models.derivatives import by_hand
+from dgmpipe.models.derivatives import by_hand, without_autocast
 from dgmpipe.models.flow import DIM
 
 __all__ = ["log_cosh", "rk4_path"]
@@ -45,7 +45,7 @@ def rk4_path(s: Tensor, h: float, num_steps: int, *parameters: Tensor) -> tuple[
     """
     if by_hand(s):
         return _ByHand.apply(s, h, num_steps, *parameters)
-    with torch.autocast(s.device.type, enabled=False):
+    with without_autocast(s.device):
         return _by_torch(s.to(parameters[0]), h, num_steps, *parameters)
 
 
@@ -220,7 +220,7 @@ def _backward_by_torch(
     def path(s: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         return _by_torch(s, h, num_steps, *parameters)
 
-    with torch.autocast(inputs[0].device.type, enabled=False):
+    with without_autocast(inputs[0].device):
         start_bar, *parameter_bars = torch.func.vjp(path, *inputs)[1](bars)
     return start_bar, None, None, *parameter_bars
 
