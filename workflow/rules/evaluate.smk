@@ -301,7 +301,9 @@ rule vae_evidence_table:
 rule generator_tables:
     input:
         energy=collect(
-            rules.energy_test.output.numbers, source=IMAGE_SOURCES, seed=config["seeds"]
+            rules.energy_test.output.numbers,
+            source=IMAGE_SOURCES,
+            seed=config["seeds"],
         ),
         quality=collect(
             rules.sample_quality.output.numbers, source=JUDGED, seed=config["seeds"]
@@ -337,7 +339,9 @@ rule generator_differences:
     input:
         images=rules.fetch_images.output,
         energy=collect(
-            rules.energy_test.output.numbers, source=IMAGE_SOURCES, seed=config["seeds"]
+            rules.energy_test.output.numbers,
+            source=IMAGE_SOURCES,
+            seed=config["seeds"],
         ),
         contributions=collect(
             rules.energy_test.output.contributions,
