@@ -46,8 +46,17 @@ class IDXFiles(Block):
 class TestClusters(Block):
     """Which test images depend on one another: those of one writer follow one another."""
 
-    length: Count = documented("images that a cluster spans at most; 1 if all are independent", 1)
-    strata: Count = documented("runs of equal length, each from a population of its own", 1)
+    length: Count = documented(
+        "test images whose writer may be the same follow one another, at most so many; standard"
+        " errors are for blocks of that length (docs/errors.md), 1 for independent images; without"
+        " three blocks a part there are no errors",
+        1,
+    )
+    strata: Count = documented(
+        "parts of equal length of the test images, each drawn from a population of its own: 2 for"
+        " MNIST, whose halves have different kinds of writers",
+        1,
+    )
 
 
 class ImageData(Block):
