@@ -74,8 +74,8 @@ def write(measured: Path, docs: Path) -> None:
     for name, section in sections.items():
         if (table := measured / f"{name}.csv").exists():
             text += "\n" + section(pd.read_csv(table), docs / "figures")
-            text += f"\nMeasured on {table.with_suffix('.txt').read_text()}.\n"
-    (docs / "benchmarks.md").write_text(text)
+            text += f"\nMeasured on {table.with_suffix('.txt').read_text(encoding='utf-8')}.\n"
+    (docs / "benchmarks.md").write_text(text, encoding="utf-8")
 
 
 def _steps(table: pd.DataFrame, figures: Path) -> str:
@@ -115,7 +115,7 @@ def _steps(table: pd.DataFrame, figures: Path) -> str:
 
 
 def _paper_tier(table: pd.DataFrame) -> str:
-    models = yaml.safe_load((ROOT / "config/paper.yaml").read_text())["models"]
+    models = yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8"))["models"]
     measured = table[table.threads == 1].set_index("model")
     rows, total, wall = [], 0.0, 0.0
     for name, settings in models.items():

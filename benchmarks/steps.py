@@ -78,7 +78,7 @@ def _side_by_side(model: str, count: int) -> float:
 
 
 def _setting(model: str) -> dict[str, Any]:
-    return yaml.safe_load((ROOT / "config/paper.yaml").read_text())["models"][model]
+    return yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8"))["models"][model]
 
 
 def build_step(model: str, kind: str) -> Callable[[], Any]:

@@ -13,7 +13,7 @@ with job(snakemake.log[0], snakemake.threads):
     names = product(snakemake.params.sources, snakemake.params.seeds)
     table = pd.DataFrame({"model": m, "seed": s} for m, s in names)
     energy, quality = (
-        pd.DataFrame([json.loads(Path(file).read_text()) for file in files])
+        pd.DataFrame([json.loads(Path(file).read_text(encoding="utf-8")) for file in files])
         for files in (snakemake.input.energy, snakemake.input.quality)
     )
     tested = ["energy_distance", "standard_error", "null_95", "pvalue", "statistic"]

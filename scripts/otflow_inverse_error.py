@@ -11,7 +11,7 @@ with job(snakemake.log[0], snakemake.threads):
 
     rows = []
     for seed, file in zip(snakemake.params.seeds, snakemake.input, strict=True):
-        numbers = json.loads(Path(file).read_text())
+        numbers = json.loads(Path(file).read_text(encoding="utf-8"))
         for steps in RK4_STEPS:
             error = numbers[f"inverse_error_rk4_{steps}"]
             rows.append({"seed": seed, "rk4_steps": steps, "inverse_error": error})

@@ -15,7 +15,9 @@ with job(snakemake.log[0], snakemake.threads):
         snakemake.input.benchmarks,
         strict=True,
     ):
-        summary, time = (json.loads(Path(path).read_text()) for path in (summary_file, time_file))
+        summary, time = (
+            json.loads(Path(path).read_text(encoding="utf-8")) for path in (summary_file, time_file)
+        )
         measured = pd.read_csv(benchmark, sep="\t").iloc[-1]
         steps = summary["hyperparameters"]["steps"]
         rows.append(

@@ -41,7 +41,7 @@ fork = multiprocessing.get_context("fork")
 
 def settings(model: str) -> dict[str, Any]:
     """Return the smoke tier's block of a model, with a checkpoint every other step."""
-    blocks = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())["models"]
+    blocks = yaml.safe_load((ROOT / "config/smoke.yaml").read_text(encoding="utf-8"))["models"]
     return blocks[model] | {"steps": min(30, blocks[model]["steps"]), "checkpoint_every": 2}
 
 
@@ -49,7 +49,11 @@ def train(model: str, work: Path, log: Path) -> None:
     """Train in this process, a fork, and leave with 143 where SIGTERM asked for it."""
     torch.set_num_threads(1)
     start = MODELS[model].generator_from
-    with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+    with (
+        log.open("a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
         try:
             train_model(
                 model,
@@ -138,7 +142,9 @@ def torture(model: str, kills: int, folder: Path, chance: random.Random) -> Coun
                 disturbed / "result" / name
             ).read_bytes():
                 raise SystemExit(f"{model}: {name} differs after {hits.total()} kills: {disturbed}")
-        continued += (disturbed / "log.txt").read_text().count("continuing after step")
+        continued += (
+            (disturbed / "log.txt").read_text(encoding="utf-8").count("continuing after step")
+        )
         if hits.total() >= kills:
             return hits + Counter({CONTINUED: continued})
         shutil.rmtree(disturbed)

@@ -47,7 +47,7 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
     """
     if isinstance(models := config.get("models"), dict):
         config["models"] = {n: block for n, block in models.items() if block not in (None, "null")}
-    rules = yaml.safe_load(Path(schema).read_text())
+    rules = yaml.safe_load(Path(schema).read_text(encoding="utf-8"))
     validator = _Validator(rules)
     _read_numbers(config, list(validator.iter_errors(config)))
     error = best_match(validator.iter_errors(config))
@@ -71,11 +71,13 @@ def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
     from snakemake.utils import update_config
 
     folder = Path(folder)
-    blocks = (yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml")))
+    blocks = (
+        yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.yaml"))
+    )
     own = [block for block in blocks if block.get("tier") == config["tier"]]
     if not own:
         return []
-    expected = yaml.safe_load((folder / "config.yaml").read_text())
+    expected = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     update_config(expected, own[0])
     return list(_differences(config, expected | {"cluster": {}}))
 

@@ -91,8 +91,8 @@ def write_exhibit(
         trainings=trainings,
         **provenance(results),
     )
-    (folder / "config.yaml").write_text(dump_config(config))
-    (folder / "README.md").write_text(page + "".join(_sections(results, names)))
+    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    (folder / "README.md").write_text(page + "".join(_sections(results, names)), encoding="utf-8")
 
 
 def _unless_empty(heading: str, items: str) -> str:
@@ -109,7 +109,8 @@ def _training(results: Path, model: str, seed: int) -> tuple[str, str]:
         done = max((sample["step"] for sample in record.samples), default=0)
         return "", f"{done:,.0f} of {record.params['steps']:,} steps"
     summary, time = (
-        json.loads((folder / f"{name}.json").read_text()) for name in ("summary", "time")
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("summary", "time")
     )
     tags, started = (record.tags, record.started) if record else ({}, None)
     measured = pd.read_csv(results / f"benchmarks/train/{model}_seed_{seed}.tsv", sep="\t")
@@ -132,7 +133,12 @@ def _sections(results: Path, made: set[str]) -> Iterator[str]:
         if shown := [name for name in names if name in made]:
             yield f"\n## {section}\n"
         for name in shown:
-            caption = (results / f"captions/{name}.rst").read_text().replace("``", "`").strip()
+            caption = (
+                (results / f"captions/{name}.rst")
+                .read_text(encoding="utf-8")
+                .replace("``", "`")
+                .strip()
+            )
             if name.startswith("figure"):
                 yield f"\n![{name}](figures/{name}.png)\n\n{caption}\n"
             else:

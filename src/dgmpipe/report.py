@@ -96,11 +96,13 @@ def make_report(
     if not made:
         return False
     config_file = results / "config.yaml"
-    config_file.write_text(dump_config(config))
+    config_file.write_text(dump_config(config), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--nolock"]
     command += ["--report", str(results / "report.html"), "--configfile", str(config_file)]
     command += ["--report-stylesheet", str(templates / "style.css")]
-    subprocess.run([*command, "--", *map(str, made)], check=True, capture_output=True, text=True)
+    subprocess.run(
+        [*command, "--", *map(str, made)], check=True, capture_output=True, encoding="utf-8"
+    )
     return True
 
 
@@ -150,7 +152,7 @@ def write_captions(
     texts["workflow"] = page.render(numbers, captions=dict(texts), shows=shows, sections=SECTIONS)
     (results / "captions").mkdir(exist_ok=True)
     for name, text in texts.items():
-        (results / "captions" / f"{name}.rst").write_text(text)
+        (results / "captions" / f"{name}.rst").write_text(text, encoding="utf-8")
     return made
 
 

@@ -383,7 +383,7 @@ def write_pages(tiers: list[Tier], docs: Path, configs: Path, command: str) -> N
         ("deviations", DEVIATED, [_deviation(d, tiers) for d in DEVIATIONS]),
     ):
         page = head.format(command=command, changes=changes) + "".join(rows)
-        (docs / f"{name}.md").write_text(page)
+        (docs / f"{name}.md").write_text(page, encoding="utf-8")
 
 
 def _statement(statement: Statement, tiers: list[Tier]) -> str:

@@ -211,6 +211,9 @@ def start():
             f"another Snakemake is making {RESULTS} in this folder; wait until it has ended"
         )
     track("start")
+    from dgmpipe.records import start_heartbeat
+
+    start_heartbeat(Path(RESULTS, "invocation.json"))
 
 
 def track(event):
@@ -234,6 +237,6 @@ def tell(module, *arguments):
     subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
         input=json.dumps(config),
-        text=True,
+        encoding="utf-8",
         check=False,
     )

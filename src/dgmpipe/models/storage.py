@@ -35,7 +35,7 @@ def load_model(folder: str | Path, *kinds: type[nn.Module]) -> nn.Module:
     """
     summary_path, weights_path = Path(folder, "summary.json"), Path(folder, "model.safetensors")
     try:
-        summary = json.loads(summary_path.read_text())
+        summary = json.loads(summary_path.read_text(encoding="utf-8"))
         model = task_class(summary["model"]).build(summary["hyperparameters"])
     except FileNotFoundError as error:
         raise UserError(f"{summary_path} is missing; train the model first") from error
