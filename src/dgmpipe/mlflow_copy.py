@@ -419,10 +419,10 @@ def _client() -> MlflowClient:
 
 
 def _ask(uri: str) -> None:
-    from mlflow.tracking._tracking_service.utils import _get_default_host_creds
+    from mlflow.utils.credentials import get_default_host_creds
     from mlflow.utils.rest_utils import http_request
 
-    http_request(_get_default_host_creds(uri), "/health", "GET", max_retries=0, timeout=_ANSWER)
+    http_request(get_default_host_creds(uri), "/health", "GET", max_retries=0, timeout=_ANSWER)
 
 
 def _connect(uri: str) -> None:
