@@ -149,7 +149,7 @@ class Copy:
                 "tier": record.tier,
                 "dgmpipe.id": record.id,
                 "dgmpipe.process": record.process,
-                "dgmpipe.folder": record.folder,
+                "dgmpipe.folder": str(Path.cwd()),  # which may have been moved since
                 MLFLOW_RUN_NOTE: record.note,
                 MLFLOW_SOURCE_NAME: "dgmpipe",
                 MLFLOW_USER: record.user,

@@ -111,7 +111,7 @@ class Record:
         note: What it is, in a sentence.
         tier: Tier of its config.
         tags: What tells the run apart.
-        process: Whose work it is, as `process_name` writes it; likewise `user` and `folder`.
+        process: Whose work it is, as `process_name` writes it; likewise `user`.
         params: Hyperparameters of a training.
         config: The whole config of an invocation.
         datasets: Names and digests of the data.
@@ -136,7 +136,6 @@ class Record:
     datasets: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     parent: str | None = None
     user: str = dataclasses.field(default_factory=lambda: os.environ.get("USER", "unknown"))
-    folder: str = dataclasses.field(default_factory=os.getcwd)
     id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     started: int = dataclasses.field(default_factory=now)
     ended: int | None = None
@@ -153,11 +152,13 @@ class Record:
         or touched.
         """
         try:
-            record = cls(**json.loads(path.read_text(encoding="utf-8")))
+            content = json.loads(path.read_text(encoding="utf-8"))
+            content.pop("folder", None)  # which records once had
+            record = cls(**content)
             alive = os.path.getmtime(path)
             if record.status == "RUNNING" and is_gone(record.process, time.time() - alive):
                 record.status, record.ended = "KILLED", int(alive * 1000)
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
         return record
 
