@@ -3,6 +3,7 @@ PYTHON ?= python3
 CORES ?= 4
 PORT ?= 5000
 BIND ?= 127.0.0.1
+HOSTS ?=
 STORE ?= sqlite:///results/mlflow.db
 ARTIFACTS ?= results/mlartifacts
 KILLS ?= 100
@@ -10,11 +11,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
+# MLflow's server answers requests that name it so, which keeps pages of other sites out: by the names
+# and addresses of this machine, at any port (a tunnel has one of its own), and by those in HOSTS.
+comma := ,
+empty :=
+ADDRESSES = $(foreach address,$(shell hostname -I 2>/dev/null),$(if $(findstring :,$(address)),,$(address)))
+NAMES = $(sort localhost 127.0.0.1 $(BIND) $(shell hostname; hostname -f 2>/dev/null) $(ADDRESSES) \
+	$(subst $(comma), ,$(HOSTS)))
+listed = $(subst $(empty) $(empty),$(comma),$(strip $(foreach name,$(NAMES),$(1)$(name) $(1)$(name):*)))
+
 # MLflow's server tells its makers of its use, and waits for jobs of language models, unless told not to.
 export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
 .PHONY: all prepare test check bench ui server track torture clean help
+
+# An environment is of one folder, which its scripts name, and of one Python. Its mark says of which.
+IDENTITY = $$({ cd $(VENV) && pwd -P && bin/python -c 'import sys; print(sys.version)'; } 2>/dev/null || echo none)
+ifneq ($(shell test "$(IDENTITY)" = "$$(cat $(INSTALLED) 2>/dev/null)" && echo same),same)
+.PHONY: $(INSTALLED)
+endif
 
 all: $(INSTALLED) ## Install what is missing and make every figure and table (tier: laptop)
 	$(BIN)/snakemake --cores $(CORES) all
@@ -39,8 +55,12 @@ ui: $(INSTALLED) ## Show the runs in MLflow on http://127.0.0.1:5000 (PORT=... f
 	$(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///results/mlflow.db
 
 server: $(INSTALLED) ## Serve MLflow to other machines: make server BIND=login1 STORE=postgresql://...
-	$(BIN)/mlflow server --host $(BIND) --port $(PORT) --backend-store-uri '$(STORE)' --artifacts-destination '$(ARTIFACTS)' \
-		--allowed-hosts '$(BIND):$(PORT),127.0.0.1:$(PORT),localhost:$(PORT)'
+	@echo 'The server answers to: $(NAMES) (HOSTS=name,name adds others)'
+	@$(BIN)/mlflow server --host '$(BIND)' --port '$(PORT)' --artifacts-destination '$(ARTIFACTS)' \
+		--allowed-hosts '$(call listed,)' --cors-allowed-origins '$(call listed,http://),$(call listed,https://)'
+
+# Not among the arguments, where everybody on this machine would see a password in it.
+server: export MLFLOW_BACKEND_STORE_URI := $(STORE)
 
 track: $(INSTALLED) ## Log to MLflow what it missed of the runs under results/
 	$(BIN)/python -m dgmpipe.tracking catch-up
@@ -54,15 +74,15 @@ clean: ## Remove the environment; results stay
 help: ## Show this help
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
 
-# An environment without the mark was left half-made, and is made anew. Python compiles what it imports,
+# An environment without its mark was left half-made, and is made anew. Python compiles what it imports,
 # once; pip would compile all of it, which takes minutes.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) is older than Python 3.11; name a newer one, as in: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 		{ echo "error: $(PYTHON) cannot make environments; install its venv module (on Debian: apt install python3-venv)"; exit 1; }
-	test -f $@ || $(PYTHON) -m venv --clear $(VENV)
+	@test "$(IDENTITY)" = "$$(cat $@ 2>/dev/null)" || $(PYTHON) -m venv --clear $(VENV)
 	rm -f $@
 	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	$(BIN)/python -m pip check --disable-pip-version-check
-	touch $@
+	@echo "$(IDENTITY)" > $@

@@ -45,7 +45,7 @@ def main() -> None:
     MEASURED.mkdir(parents=True, exist_ok=True)
     for section in named or SECTIONS:
         SECTIONS[section]().to_csv(MEASURED / f"{section}.csv", index=False)
-        (MEASURED / f"{section}.txt").write_text(machine())
+        (MEASURED / f"{section}.txt").write_text(machine(), encoding="utf-8")
     page.write(MEASURED, ROOT / "docs")
 
 

@@ -40,7 +40,7 @@ def run(name: str, n: int, m: int, threads: int) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, __file__, name, str(n), str(m)],
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         check=True,
         env=os.environ | environment,
     )

@@ -72,8 +72,8 @@ def write(measured: Path, docs: Path) -> None:
     for name, section in sections.items():
         if (table := measured / f"{name}.csv").exists():
             text += "\n" + section(pd.read_csv(table), docs / "figures")
-            text += f"\nMeasured on {table.with_suffix('.txt').read_text()}.\n"
-    (docs / "benchmarks.md").write_text(text)
+            text += f"\nMeasured on {table.with_suffix('.txt').read_text(encoding='utf-8')}.\n"
+    (docs / "benchmarks.md").write_text(text, encoding="utf-8")
 
 
 def _steps(table: pd.DataFrame, figures: Path) -> str:

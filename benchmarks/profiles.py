@@ -50,7 +50,7 @@ def run(model: str, version: str, steps: int) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, __file__, model, version, str(steps)],
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         check=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )

@@ -67,8 +67,10 @@ def _python(program: str) -> None:
 def _workflow(jobs: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "Snakefile").write_text(WORKFLOW)
-        (folder / "empty.py").write_text("open(snakemake.output[0], 'w').close()\n")
+        (folder / "Snakefile").write_text(WORKFLOW, encoding="utf-8")
+        (folder / "empty.py").write_text(
+            "open(snakemake.output[0], 'w').close()\n", encoding="utf-8"
+        )
         _run("-m", "snakemake", "--cores", "1", "--config", f"jobs={jobs}", folder=folder)
 
 

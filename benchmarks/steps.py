@@ -80,7 +80,7 @@ def _side_by_side(model: str, count: int) -> float:
 
 def paper_config() -> Config:
     """Return the config of the paper tier."""
-    return read_config(yaml.safe_load((ROOT / "config/paper.yaml").read_text()))
+    return read_config(yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8")))
 
 
 def build_step(kind: str, version: str) -> Callable[[], Any]:

@@ -20,7 +20,7 @@ def measure(tier: str = "laptop", root: Path = ROOT) -> pd.DataFrame:
         SystemExit: If the tier has no results.
     """
     records = {
-        base64.b64decode(file.name).decode(): json.loads(file.read_text())
+        base64.b64decode(file.name).decode(): json.loads(file.read_text(encoding="utf-8"))
         for file in (root / ".snakemake/metadata").glob("*")
     }
     records = {path: r for path, r in records.items() if path.startswith(f"results/{tier}/")}

@@ -33,7 +33,7 @@ def daemon(
         options: Further ones of `subprocess.Popen`.
     """
     whose = {"user": user, "group": user, "extra_groups": []} if user else {}
-    with log.open("w") as output:
+    with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

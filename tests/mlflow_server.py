@@ -9,13 +9,13 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from daemons import daemon, free_port, wait_for, works
 
-__all__ = ["mlflow_server", "mlflow_ui", "why_no_server"]
+__all__ = ["mlflow_server", "mlflow_server_on_sqlite", "mlflow_ui", "why_no_server"]
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "not to be seen in a list of processes"
@@ -47,6 +47,18 @@ def mlflow_server() -> Iterator[str]:
 
 
 @contextlib.contextmanager
+def mlflow_server_on_sqlite(
+    folder: Path, *variables: str
+) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Run `make server` in a folder within the block; give its address and what it says."""
+    (folder / "results").mkdir()
+    with contextlib.ExitStack() as stack:
+        environment = os.environ | {"MLFLOW_WORKERS": "1"}
+        uri = _make(stack, "server", [*variables], folder, cwd=folder, env=environment)
+        yield uri, lambda: (folder / "server.log").read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
 def mlflow_ui(folder: Path) -> Iterator[str]:
     """Show the runs under results/ in a folder within the block, and give the address."""
     with contextlib.ExitStack() as stack:
@@ -68,7 +80,7 @@ def _make(
 
     def answers() -> bool:
         if server.poll() is not None:
-            raise RuntimeError((folder / "server.log").read_text())
+            raise RuntimeError((folder / "server.log").read_text(encoding="utf-8"))
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
                 return True
@@ -82,7 +94,7 @@ def _make(
 def _postgresql(stack: contextlib.ExitStack, folder: Path, passwords: Path) -> str:
     """Start PostgreSQL with a database, write the password for it, and return its address."""
     port, data, secret = free_port(), folder / "data", folder / "secret"
-    secret.write_text(PASSWORD)
+    secret.write_text(PASSWORD, encoding="utf-8")
     user = None
     if os.geteuid() == 0:
         user = "postgres"
@@ -106,7 +118,7 @@ def _postgresql(stack: contextlib.ExitStack, folder: Path, passwords: Path) -> s
         stop=signal.SIGINT,
         cwd=folder,
     )
-    passwords.write_text(f"127.0.0.1:{port}:*:mlflow:{PASSWORD}\n")
+    passwords.write_text(f"127.0.0.1:{port}:*:mlflow:{PASSWORD}\n", encoding="utf-8")
     passwords.chmod(0o600)
     server = ["--host=127.0.0.1", f"--port={port}"]
     wait_for(lambda: works(_program("pg_isready"), *server), "PostgreSQL")

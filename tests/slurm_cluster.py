@@ -96,7 +96,7 @@ def cluster(folder: Path) -> Iterator[None]:
 
         _PLACE.mkdir(exist_ok=True)
         for name, content in files.items():
-            (folder / name).write_text(content)
+            (folder / name).write_text(content, encoding="utf-8")
             (_PLACE / name).symlink_to(folder / name)
             stack.callback((_PLACE / name).unlink)
         if not works("munge", "--no-input"):
@@ -118,6 +118,6 @@ def _path() -> str:
 
 def _all_idle() -> bool:
     states = subprocess.run(
-        ["sinfo", "--noheader", "--Node", "--format", "%T"], capture_output=True, text=True
+        ["sinfo", "--noheader", "--Node", "--format", "%T"], capture_output=True, encoding="utf-8"
     )
     return states.stdout.split() == ["idle"] * len(NODES)

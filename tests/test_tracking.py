@@ -6,30 +6,33 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import sqlalchemy
+import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 import dgmpipe
 from daemons import free_port
-from dgmpipe import mlflow_copy, tracking
+from dgmpipe import mlflow_copy, records, tracking
 from dgmpipe.errors import Interrupted
-from dgmpipe.mlflow_copy import experiment_name, failure, tracking_uri
+from dgmpipe.mlflow_copy import Copy, experiment_name, tracking_uri
 from dgmpipe.provenance import config_digest, git_state
-from dgmpipe.records import is_gone, process_name
+from dgmpipe.records import Record, is_gone, process_name
 from dgmpipe.tracking import (
     RunLogger,
     catch_up,
@@ -159,7 +162,7 @@ def _dump(uri: str) -> list[str]:
 def _kill(path: Path) -> None:
     """Make a record look as if its process had been killed."""
     record = json.loads(path.read_text())
-    record["process"] = f"{socket.gethostname()} 4000000 0"
+    record["process"] = f"{process_name().split()[0]} 4000000 0"
     path.write_text(json.dumps(record))
     client = MlflowClient(tracking_uri())
     for run in _runs(record["tier"]):
@@ -200,41 +203,148 @@ def test_an_invocation_makes_database_experiment_and_parent(
     assert {path.name for path in results.parent.iterdir()} == {"invocation.json", "results"}
 
 
+def _in_folder(folder: Path, *actions: Callable[[], None]) -> str:
+    """Do something in a folder with its own database, and return what that says on stderr.
+
+    MLflow would use the database again that its name meant before; this needs a process.
+    """
+    process = CONTEXT.Process(target=_act, args=(str(folder), actions))
+    process.start()
+    process.join()
+    said = (folder / "stderr").read_text(encoding="utf-8")
+    assert process.exitcode == 0, said
+    return said
+
+
+def _act(folder: str, actions: tuple[Callable[[], None], ...]) -> None:
+    os.chdir(folder)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    with open("stderr", "w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 2)
+    for action in actions:
+        action()
+
+
+def _train_on_laptop() -> None:
+    _train(_logger("laptop", invocation="results/laptop/invocation.json"))
+
+
+def _start_on_laptop() -> None:
+    start_invocation("laptop", WHOLE_CONFIG, Path("results/laptop/invocation.json"))
+
+
+def _catch_up_on_laptop() -> None:
+    catch_up(Path("results/laptop"))
+
+
+def _register_on_laptop() -> None:
+    """Register a model; what there is to load of it is MLflow's, not ours."""
+    record = Record.read(Path("results/laptop/runs/vae_seed_3.json"))
+    copy = Copy(record)
+    copy.add_model(torch.export.export(torch.nn.Tanh(), (torch.ones(2, 2),)), torch.ones(2, 2))
+    copy.register("dgmpipe-laptop-vae", "purpose", "reason")
+
+
+def _read_back() -> None:
+    """Read all that MLflow has of a training, as a user of the folder would."""
+    client = MlflowClient(tracking_uri())
+    for run in _runs("laptop"):
+        files = [artifact.path for artifact in client.list_artifacts(run.info.run_id)]
+        assert files, f"{run.info.run_name} has no files at {run.info.artifact_uri}"
+        for file in files:
+            assert Path(client.download_artifacts(run.info.run_id, file)).read_bytes()
+    mlflow.set_tracking_uri(tracking_uri())
+    model = mlflow.pytorch.load_model("models:/dgmpipe-laptop-vae@best")
+    assert torch.equal(model(torch.ones(2, 2)), torch.ones(2, 2).tanh())
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an invocation, a training and a registered model in its own database."""
+    folder = tmp_path_factory.mktemp("history")
+    said = _in_folder(folder, _start_on_laptop, _train_on_laptop, _register_on_laptop, _read_back)
+    assert "warning" not in said
+    return folder
+
+
+@pytest.mark.parametrize("command", [_start_on_laptop, _catch_up_on_laptop], ids=["run", "track"])
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_a_moved_or_copied_folder_takes_its_history_along(
+    history: Path, tmp_path: Path, how: str, command: Callable[[], None]
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(history, first)
+    _in_folder(first, command)  # which is of a copy already
+    if how == "moved":
+        first.rename(second)
+    else:
+        shutil.copytree(first, second)
+    left = sorted(first.rglob("*"))
+    said = _in_folder(second, command, _read_back, _train_on_laptop, _read_back)
+    assert "MLflow's database follows its folder here" in said
+    assert "warning" not in said
+    assert sorted(first.rglob("*")) == left
+    assert "follows" not in _in_folder(second, command), "once is enough"
+    with contextlib.closing(sqlite3.connect(second / "results/mlflow.db")) as database:
+        places = [line for line in database.iterdump() if str(history) in line]
+    assert all("'Default'" in line for line in places), "MLflow's own experiment, which is empty"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a b",
+        "100%25",
+        "a%20b",
+        "a#b",
+        "a?b",
+        "a;b",
+        "a+b&c=d",
+        "ü 'x' \"y\"",
+        "a[b]",
+        "$(a)`b`",
+        "a\\b",
+    ],
+)
+def test_a_path_may_have_any_character(history: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    shutil.copytree(history, folder)
+    said = _in_folder(folder, _catch_up_on_laptop, _read_back, _train_on_laptop, _read_back)
+    assert "warning" not in said
+
+
+def test_files_that_were_left_behind_are_found_there(history: Path, tmp_path: Path) -> None:
+    shutil.copytree(
+        history, tmp_path / "copy", ignore=shutil.ignore_patterns("mlartifacts", "laptop")
+    )
+    left = sorted(history.rglob("*"))
+    said = _in_folder(tmp_path / "copy", _start_on_laptop, _train_on_laptop, _read_back)
+    assert "warning" not in said
+    assert sorted(history.rglob("*")) == left, "nothing new goes there"
+
+
 @pytest.mark.parametrize(
     ("location", "reason"),
     [
-        (None, "where this folder once was: move results/mlflow.db away"),
+        (
+            "file:///elsewhere/dgmpipe-laptop",
+            "where this folder once was: `make track` lets it follow the folder",
+        ),
         ("mlflow-artifacts:/1", "was made through a server: start it (make server) and set"),
     ],
 )
 def test_files_go_nowhere_but_below_this_folder(
-    location: str | None, reason: str, store: str, tmp_path: Path
+    location: str, reason: str, store: str, tmp_path: Path
 ) -> None:
     before = Path(store.removeprefix("sqlite:///")).parent
     (tmp_path / "results").mkdir()
     shutil.copy(before / "mlflow.db", tmp_path / "results")
-    if location:
-        with contextlib.closing(sqlite3.connect(tmp_path / "results/mlflow.db")) as database:
-            database.execute("UPDATE experiments SET artifact_location = ?", [location])
-            database.commit()
-    files = sorted(before.rglob("*"))
-    moved = CONTEXT.Process(target=_train_where_it_was_moved, args=(str(tmp_path),))
-    moved.start()
-    moved.join()
-    assert moved.exitcode == 0
-    assert sorted(before.rglob("*")) == files
-    warning = (tmp_path / "warning").read_text()
+    with contextlib.closing(sqlite3.connect(tmp_path / "results/mlflow.db")) as database:
+        database.execute("UPDATE experiments SET artifact_location = ?", [location])
+        database.commit()
+    warning = _in_folder(tmp_path, _train_on_laptop)
     assert reason in warning
     assert "); the work goes on" in warning
-
-
-def _train_where_it_was_moved(folder: str) -> None:
-    """MLflow would use the database again that this name meant before; this needs a process."""
-    os.chdir(folder)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
-    with open("warning", "w") as file:
-        os.dup2(file.fileno(), 2)
-    _train(_logger("laptop"))
 
 
 def test_a_training_is_a_nested_run_with_all_that_tells_it_apart(tier: str) -> None:
@@ -345,10 +455,62 @@ def test_what_a_kill_left_open_is_closed_by_the_next_invocation_of_the_folder(
     assert _statuses(tier) == ["KILLED", "KILLED", "RUNNING", "RUNNING", "RUNNING"]
 
 
-def test_an_invocation_that_still_runs_stays_open(tier: str) -> None:
+def test_a_new_invocation_ends_the_one_before_of_its_folder_and_tier(tier: str) -> None:
+    """There is never more than one: the workflow holds a lock before it says that it starts."""
     start_invocation(tier, WHOLE_CONFIG, INVOCATION)
+    catch_up(HERE)
+    assert _statuses(tier) == ["RUNNING"]
     start_invocation(tier, WHOLE_CONFIG, INVOCATION)
-    assert _statuses(tier) == ["RUNNING", "RUNNING"]
+    assert _statuses(tier) == ["KILLED", "RUNNING"]
+
+
+ELSEWHERE = {
+    "another node": "node7/0123abcd 17 1700000000",
+    "the container before, with the same host name": f"{socket.gethostname()}/0 17 1700000000",
+    "this machine under the name that it had": "old-name/0123abcd 17 1700000000",
+    "a record from before machines had more than a host name": "laptop 17 1700000000",
+}
+
+
+@pytest.mark.parametrize("minutes", [1, 20])
+@pytest.mark.parametrize("process", ELSEWHERE.values(), ids=ELSEWHERE)
+def test_what_runs_elsewhere_is_closed_when_it_gives_no_sign_of_life(
+    tier: str, monkeypatch: pytest.MonkeyPatch, process: str, minutes: int
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(tracking, "process_name", lambda _=None: process)
+        start_invocation(tier, WHOLE_CONFIG, INVOCATION)
+        _logger(tier).__enter__()
+    last = time.time() - 60 * minutes
+    for path in (INVOCATION, RECORD):
+        os.utime(path, (last, last))
+    catch_up(HERE)
+    assert _statuses(tier) == ["RUNNING" if minutes < 15 else "KILLED"] * 2
+    if minutes > 15:
+        assert {run.info.end_time for run in _runs(tier)} == {int(last * 1000)}
+
+
+def test_a_run_that_goes_on_gives_signs_of_life(tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "_BEAT", 0.01)
+    with _logger(tier):
+        os.utime(RECORD, (0, 0))
+        deadline = time.monotonic() + 30
+        while RECORD.stat().st_mtime < time.time() - 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    time.sleep(0.1)
+    os.utime(RECORD, (0, 0))
+    time.sleep(0.2)
+    assert RECORD.stat().st_mtime == 0, "it has ended"
+
+
+def test_a_run_that_was_closed_too_early_has_its_true_end(tier: str) -> None:
+    logger = _logger(tier)
+    logger.__enter__()
+    (run,) = _runs(tier)
+    MlflowClient(tracking_uri()).set_terminated(run.info.run_id, "KILLED")
+    logger.__exit__(None)
+    assert _statuses(tier) == ["FINISHED"]
 
 
 def test_the_end_copies_figures_and_tables_and_closes_what_is_open(tier: str) -> None:
@@ -406,13 +568,11 @@ def test_all_that_mlflow_missed_is_logged_later_and_only_once(
     Path("tables/flows.csv").write_text("content")
     assert _command(monkeypatch, "finished", "--results", ".") == 0
     assert time.monotonic() - begin < 60, "MLflow's own retries alone take longer"
-    of_invocation, *of_trainings = _warnings(capfd)
-    assert len(of_trainings) == 2, "one of each training"
-    for warning in (of_invocation, *of_trainings):
-        assert warning == (
-            f"warning: MLflow at {UNREACHABLE} failed (Connection refused); the work goes on"
-            " without it, and `make track` logs later what is missing"
-        )
+    (warning,) = _warnings(capfd)
+    assert warning == (
+        f"warning: MLflow at {UNREACHABLE} failed (Connection refused); the work goes on"
+        " without it, and `make track` logs later what is missing"
+    ), "one for the whole invocation"
     assert _command(monkeypatch, "catch-up", "--results", ".") == 1
     assert _warnings(capfd) == [f"error: MLflow at {UNREACHABLE} failed (Connection refused)"]
 
@@ -442,7 +602,7 @@ def test_what_a_training_uses_is_in_its_record_and_later_in_mlflow(
         logger.log_row(row)
     before = json.loads(RECORD.read_text())["samples"]
     record = json.loads(RECORD.read_text())
-    RECORD.write_text(json.dumps(record | {"process": f"{socket.gethostname()} 4000000 0"}))
+    RECORD.write_text(json.dumps(record | {"process": f"{process_name().split()[0]} 4000000 0"}))
     half_written = RECORD.with_name(f".{RECORD.name}.abc.json")
     shutil.copy(RECORD, half_written)
     _train(_logger(tier))  # continues and repeats the rows
@@ -473,12 +633,6 @@ def test_what_was_cut_off_or_deleted_in_mlflow(tier: str, store: str) -> None:
     client.delete_run(run.info.run_id)
     assert catch_up(HERE) == 0
     assert not _runs(tier)
-
-
-def test_no_part_of_a_password_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:pa/ss@w:ord@db1:5432/mlflow")
-    expected = "MLflow at postgresql://db1:5432/mlflow failed (refused)"
-    assert failure(ConnectionError("refused")) == expected
 
 
 def test_a_run_that_was_deleted_and_is_continued_stays_deleted_without_a_warning(
@@ -575,19 +729,39 @@ def _serve(store: str, artifacts: str, port: int) -> None:
     server.app.run("127.0.0.1", port, threaded=True)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "answer", "reason"),
+    [
+        ("http", "refusal", "Connection refused"),
+        ("http", "silence", "timed out"),
+        ("postgresql", "refusal", "Connection refused"),
+        ("postgresql", "silence", "timeout expired"),
+    ],
+)
 def test_a_server_that_does_not_answer_is_given_up(
-    tier: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    scheme: str,
+    answer: str,
+    reason: str,
+    tier: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    """Refused or silent, an invocation waits once, and its trainings not at all."""
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "10")
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        port = silent.getsockname()[1] if answer == "silence" else 9
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://127.0.0.1:{port}")
         begin = time.monotonic()
-        _train(_logger(tier))
-        assert time.monotonic() - begin < 60, "MLflow by itself waits for minutes"
+        assert _command(monkeypatch, "start", "--results", ".") == 0
+        assert time.monotonic() - begin < 30, "MLflow by itself waits for minutes"
+        begin = time.monotonic()
+        for seed in range(5):
+            _train(_logger("smoke", seed=seed))
+        assert time.monotonic() - begin < 5
     (warning,) = _warnings(capfd)
-    assert "(timed out); the work goes on" in warning
+    assert re.search(rf"{reason}\); the work goes on", warning)
 
 
 @pytest.fixture
@@ -647,7 +821,7 @@ def test_a_database_that_cannot_be_written_costs_one_warning(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         _train(_logger(tier))
         (warning,) = _warnings(capfd)
-        assert warning.startswith(f"warning: MLflow at {uri} failed ({reason}); ")
+        assert warning.startswith(f"warning: MLflow at {uri.split('?')[0]} failed ({reason}); ")
         assert _command(monkeypatch, "start", "--results", "results/smoke") == 0
         assert _command(monkeypatch, "failed", "--results", "results/smoke") == 0
         assert len(_warnings(capfd)) == 1

@@ -41,7 +41,7 @@ fork = multiprocessing.get_context("fork")
 
 def settings_of_models() -> dict[str, ModelSettings]:
     """Return the smoke tier's models, with fewer steps and a checkpoint every other one."""
-    smoke = read_config(yaml.safe_load((ROOT / "config/smoke.yaml").read_text()))
+    smoke = read_config(yaml.safe_load((ROOT / "config/smoke.yaml").read_text(encoding="utf-8")))
     return {
         name: model.model_copy(update={"steps": min(30, model.steps), "checkpoint_every": 2})
         for name, model in smoke.models.items()
@@ -56,7 +56,11 @@ def train(model: str, work: Path, log: Path) -> None:
     torch.set_num_threads(1)
     settings = MODELS[model]
     start = settings.start
-    with log.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+    with (
+        log.open("a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
         try:
             train_model(
                 model,
@@ -144,7 +148,9 @@ def torture(model: str, kills: int, folder: Path, chance: random.Random) -> Coun
                 disturbed / "result" / name
             ).read_bytes():
                 raise SystemExit(f"{model}: {name} differs after {hits.total()} kills: {disturbed}")
-        continued += (disturbed / "log.txt").read_text().count("continuing after step")
+        continued += (
+            (disturbed / "log.txt").read_text(encoding="utf-8").count("continuing after step")
+        )
         if hits.total() >= kills:
             return hits + Counter({CONTINUED: continued})
         shutil.rmtree(disturbed)

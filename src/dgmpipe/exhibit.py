@@ -110,7 +110,8 @@ def _training(results: Path, model: str, seed: int) -> tuple[str, str]:
         done = max((sample["step"] for sample in record.samples), default=0)
         return "", f"{done:,.0f} of {record.params['steps']:,} steps"
     summary, time = (
-        json.loads((folder / f"{name}.json").read_text()) for name in ("summary", "time")
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("summary", "time")
     )
     tags, started = (record.tags, record.started) if record else ({}, None)
     measured = pd.read_csv(results / f"benchmarks/train/{model}_seed_{seed}.tsv", sep="\t")
@@ -135,7 +136,12 @@ def _sections(config: Config, results: Path, made: set[str]) -> Iterator[str]:
             yield f"\n## {section}\n"
         for exhibit in shown:
             name = exhibit.name
-            caption = (results / f"captions/{name}.rst").read_text().replace("``", "`").strip()
+            caption = (
+                (results / f"captions/{name}.rst")
+                .read_text(encoding="utf-8")
+                .replace("``", "`")
+                .strip()
+            )
             if exhibit.is_figure:
                 yield f"\n![{name}](figures/{name}.png)\n\n{caption}\n"
             else:

@@ -47,7 +47,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def write_json(value: Any, path: str | Path) -> None:
     """Write a value as indented JSON with sorted keys, so that equal values give equal bytes."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import io
 import os
 import signal
 import sys
@@ -21,12 +22,45 @@ _REFUSALS = {
 }
 # Of malloc.h: from what size on memory comes from the system, and how much free memory is kept.
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
+# Variables that change what the numerical libraries compute, in which precision or order. A result
+# is to be one of config, seed, code and machine, whatever a shell or a site has set.
+_WITHOUT_EFFECT = (
+    "ATEN_CPU_CAPABILITY",  # which instructions torch uses
+    "CUBLAS_WORKSPACE_CONFIG",
+    "DNNL_CPU_ISA_HINTS",
+    "DNNL_DEFAULT_FPMATH_MODE",  # bfloat16 in place of float32
+    "DNNL_MAX_CPU_ISA",
+    "KMP_DETERMINISTIC_REDUCTION",
+    "KMP_FORCE_REDUCTION",
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_DOMAIN_NUM_THREADS",  # these two undo MKL_NUM_THREADS
+    "MKL_DYNAMIC",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NPY_DISABLE_CPU_FEATURES",
+    "NPY_ENABLE_CPU_FEATURES",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_DYNAMIC",  # these three undo OMP_NUM_THREADS
+    "OMP_SCHEDULE",
+    "OMP_THREAD_LIMIT",
+    "ONEDNN_CPU_ISA_HINTS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+    "TORCH_CUDNN_V8_API_DISABLED",
+    "TORCH_LINALG_PREFER_CUSOLVER",
+)
 _TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
 
 
 @contextlib.contextmanager
 def job(log: str, threads: int) -> Iterator[None]:
     """Run a job's work with its output in its log and its number of threads.
+
+    Variables of the environment that change what numerical libraries compute have no effect, the
+    one that chooses matplotlib's backend neither: what is to be imported reads them afterwards.
 
     A `UserError` ends the job with its sentence and no traceback. After SIGTERM, which a cluster
     sends before it takes a node back, a training writes a checkpoint and the job ends; so it does
@@ -38,9 +72,16 @@ def job(log: str, threads: int) -> Iterator[None]:
     """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
-    with open(log, "w") as file:
+    os.environ["MPLBACKEND"] = "agg"
+    ignored = [name for name in _WITHOUT_EFFECT if os.environ.pop(name, None) is not None]
+    with open(log, "w", encoding="utf-8") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # in the C locale these would take ASCII alone
+            stream.reconfigure(encoding="utf-8")
+    if ignored:
+        print(f"without effect, as they change results: {', '.join(ignored)}", file=sys.stderr)
     _end_with_parent()
     keep_freed_memory()
     try:

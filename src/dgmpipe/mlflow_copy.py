@@ -8,15 +8,20 @@ import re
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-# A server that does not answer is given up within a minute rather than MLflow's quarter of an
-# hour; one that sixteen jobs write to at once may take some seconds for each.
+# A server that answered before and then does not is given up within a minute rather than MLflow's
+# quarter of an hour; one that sixteen jobs write to at once may take some seconds for each.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+os.environ.setdefault("PGCONNECT_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# What is logged in the background is lost when a job ends.
+os.environ.pop("MLFLOW_ENABLE_ASYNC_LOGGING", None)
 
 from mlflow import MlflowClient
 from mlflow.entities import (
@@ -43,13 +48,21 @@ from mlflow.utils.mlflow_tags import (
 
 from dgmpipe.errors import UserError
 from dgmpipe.locks import locked
-from dgmpipe.records import Record, is_gone
+from dgmpipe.records import Record
+from dgmpipe.redaction import public_address, redacted
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.export import ExportedProgram
 
-__all__ = ["Copy", "close_abandoned", "experiment_name", "failure", "tracking_uri"]
+__all__ = [
+    "Copy",
+    "close_abandoned",
+    "experiment_name",
+    "failure",
+    "follow_folder",
+    "tracking_uri",
+]
 
 _DATABASE = "sqlite:///results/mlflow.db"
 _ARTIFACTS = Path("results/mlartifacts")
@@ -65,6 +78,16 @@ _BATCH = 1000  # metrics that MLflow takes at once
 # Seconds to wait for the other processes that open a local database, and for its lock.
 _PATIENCE = 300
 _LOCK_PATIENCE = 10
+_ANSWER = 10  # seconds that a server has for its first answer
+
+# Where MLflow's database says where files are.
+_LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 
 # MLflow's tracebacks and news of its tables are not for the terminal of whoever wants a figure.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
@@ -82,7 +105,7 @@ def experiment_name(tier: str) -> str:
 
 
 def failure(error: BaseException, outer: BaseException | None = None) -> str:
-    """Say in half a sentence, without any password, that MLflow failed and why.
+    """Say in half a sentence, without any secret, that MLflow failed and why.
 
     Args:
         error: What was raised; the reason is the first of the errors that led to it.
@@ -94,7 +117,7 @@ def failure(error: BaseException, outer: BaseException | None = None) -> str:
     if isinstance(error, OSError) and error.strerror:
         reason = ": ".join(str(part) for part in (error.strerror, error.filename) if part)
     reason = (reason or type(error).__name__).splitlines()[0]
-    return re.sub(r"//\S*@", "//", f"MLflow at {tracking_uri()} failed ({reason})")
+    return f"MLflow at {public_address(tracking_uri())} failed ({redacted(reason)})"
 
 
 def _led_to(error: BaseException) -> BaseException | None:
@@ -118,7 +141,7 @@ class Copy:
     def __init__(self, record: Record) -> None:
         self._record = record
         with _taking_turns():
-            self._client = MlflowClient(tracking_uri())
+            self._client = _client()
             experiment = _although_others_do(lambda: _experiment_id(self._client, record.tier))
             self._experiment = experiment
             tags = {
@@ -126,7 +149,7 @@ class Copy:
                 "tier": record.tier,
                 "dgmpipe.id": record.id,
                 "dgmpipe.process": record.process,
-                "dgmpipe.folder": record.folder,
+                "dgmpipe.folder": str(Path.cwd()),  # which may have been moved since
                 MLFLOW_RUN_NOTE: record.note,
                 MLFLOW_SOURCE_NAME: "dgmpipe",
                 MLFLOW_USER: record.user,
@@ -296,27 +319,117 @@ def _write_model(folder: Path, program: "ExportedProgram", z: "Tensor", model: L
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of weights on a GPU; these are not
         torch.export.save(program, folder / "data/model.pt2")
-    (folder / "requirements.txt").write_text(f"mlflow\ntorch=={version.split('+')[0]}\n")
+    (folder / "requirements.txt").write_text(
+        f"mlflow\ntorch=={version.split('+')[0]}\n", encoding="utf-8"
+    )
     description.save(str(folder / "MLmodel"))
 
 
-def close_abandoned(tier: str, ended: str | None = None) -> None:
+def close_abandoned(tier: str, living: Callable[[], Collection[str]]) -> None:
     """Mark KILLED what this folder's processes left open; other folders may share the store.
+
+    A run that was closed while its process goes on, which no rule can exclude for other machines,
+    has its true status when that process ends.
 
     Args:
         tier: Tier of the runs.
-        ended: `id` of an invocation that has ended, and with it its trainings on any machine.
+        living: Returns the `id` of each record of this folder and tier whose process goes on.
+            Every run has a record before it begins, so that it is called after runs are listed.
     """
     with _taking_turns():
-        client = MlflowClient(tracking_uri())
+        client = _client()
         experiment = _experiment_id(client, tier)
-    parent = _find(client, experiment, ended) if ended else None
-    for run in client.search_runs([experiment], "attributes.status = 'RUNNING'"):
-        tags = run.data.tags
-        over = parent and tags.get(MLFLOW_PARENT_RUN_ID) == parent.info.run_id
-        ours = tags.get("dgmpipe.folder") == str(Path.cwd())
-        if ours and (over or is_gone(tags.get("dgmpipe.process", "of nobody 0"))):
+    running = client.search_runs([experiment], "attributes.status = 'RUNNING'")
+    ours = [run for run in running if run.data.tags.get("dgmpipe.folder") == str(Path.cwd())]
+    known = living() if ours else ()
+    for run in ours:
+        if run.data.tags.get("dgmpipe.id") not in known:
             client.set_terminated(run.info.run_id, "KILLED")
+
+
+def follow_folder() -> int:
+    """Let the local database say where files are now, after its folder was moved or copied.
+
+    A run whose files were left behind goes on naming them there.
+
+    Returns:
+        How many places were changed.
+    """
+    path, changed = Path(_DATABASE.removeprefix("sqlite:///")), 0
+    if tracking_uri() != _DATABASE or not path.is_file():
+        return 0
+    root, mark = _artifacts(), f"/{_ARTIFACTS}/"
+    with (
+        _taking_turns(),
+        contextlib.closing(sqlite3.connect(path, timeout=_LOCK_PATIENCE)) as database,
+        database,
+    ):
+        for table, column in _LOCATIONS:
+            if not database.execute(f"SELECT 1 FROM pragma_table_info('{table}')").fetchone():
+                continue
+            for row, old in database.execute(f"SELECT rowid, {column} FROM {table}").fetchall():
+                _, found, rest = str(old).rpartition(mark)
+                new = f"{root}/{rest}"
+                behind = os.path.exists(_path(old)) and not os.path.exists(_path(new))
+                if not found or new == old or (behind and table != "experiments"):
+                    continue
+                database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", [new, row])
+                changed += 1
+                if table == "runs":
+                    database.execute(
+                        "UPDATE tags SET value = ? WHERE key = 'dgmpipe.folder'"
+                        " AND run_uuid = (SELECT run_uuid FROM runs WHERE rowid = ?)",
+                        [str(Path.cwd()), row],
+                    )
+    return changed
+
+
+def _artifacts() -> str:
+    """Return the address of the folder for files.
+
+    MLflow decodes the path of a model twice, so that it finds none below a folder called `100%25`;
+    there it is told of the folder that whoever reads the database is in.
+    """
+    here = Path.cwd()
+    if "%" in str(here) and Path("/proc/self/cwd").exists():
+        here = Path("/proc/self/cwd")
+    return (here / _ARTIFACTS).as_uri()
+
+
+def _path(location: str) -> str:
+    return url2pathname(urlsplit(location).path)
+
+
+_answered: set[str] = set()
+
+
+def _client() -> MlflowClient:
+    """Return MLflow's client of the store, and raise within seconds if no server answers there.
+
+    MLflow would try for minutes to connect to a database, and for a quarter of an hour to a server.
+    """
+    uri = tracking_uri()
+    if uri not in _answered:
+        if uri.startswith(("http:", "https:")):
+            _ask(uri)
+        elif not uri.startswith("sqlite") and "://" in uri:
+            _connect(uri)
+        _answered.add(uri)
+    return MlflowClient(uri)
+
+
+def _ask(uri: str) -> None:
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    http_request(get_default_host_creds(uri), "/health", "GET", max_retries=0, timeout=_ANSWER)
+
+
+def _connect(uri: str) -> None:
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    engine.connect().close()
 
 
 @contextlib.contextmanager
@@ -352,7 +465,7 @@ def _although_others_do(action: Callable[[], _T]) -> _T:
 
 def _experiment_id(client: MlflowClient, tier: str) -> str:
     name, uri = experiment_name(tier), tracking_uri()
-    artifacts = (_ARTIFACTS / name).absolute().as_uri() if uri.startswith("sqlite:") else None
+    artifacts = f"{_artifacts()}/{name}" if uri.startswith("sqlite:") else None
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         tags = {MLFLOW_RUN_NOTE: _EXPERIMENT_NOTE}
@@ -365,7 +478,7 @@ def _experiment_id(client: MlflowClient, tier: str) -> str:
             )
         raise UserError(
             f"its files would go to {experiment.artifact_location}, where this folder once was:"
-            " move results/mlflow.db away"
+            " `make track` lets it follow the folder"
         )
     return experiment.experiment_id
 

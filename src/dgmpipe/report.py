@@ -78,11 +78,13 @@ def make_report(
     if not made:
         return False
     config_file = results / "config.yaml"
-    config_file.write_text(dump_config(config))
+    config_file.write_text(dump_config(config), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--nolock"]
     command += ["--report", str(results / "report.html"), "--configfile", str(config_file)]
     command += ["--report-stylesheet", str(templates / "style.css")]
-    subprocess.run([*command, "--", *map(str, made)], check=True, capture_output=True, text=True)
+    subprocess.run(
+        [*command, "--", *map(str, made)], check=True, capture_output=True, encoding="utf-8"
+    )
     return True
 
 

@@ -680,7 +680,7 @@ def write_pages(tiers: list[Tier], docs: Path, configs: Path, command: str) -> N
         ("deviations", DEVIATED, [_deviation(d, tiers) for d in DEVIATIONS]),
     ):
         page = head.format(command=command, changes=changes, least=LEAST_TRAININGS) + "".join(rows)
-        (docs / f"{name}.md").write_text(page)
+        (docs / f"{name}.md").write_text(page, encoding="utf-8")
 
 
 def verdict(holds: Sequence[bool | None], tier: str) -> str:

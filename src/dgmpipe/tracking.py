@@ -22,11 +22,12 @@ import psutil
 from dgmpipe.config import Config, read_config
 from dgmpipe.config.kinds import KINDS, Family
 from dgmpipe.errors import Interrupted
-from dgmpipe.mlflow_copy import Copy, close_abandoned, failure
+from dgmpipe.mlflow_copy import Copy, close_abandoned, failure, follow_folder
 from dgmpipe.plan.digests import config_digest
 from dgmpipe.plan.trainings import data_digest
 from dgmpipe.provenance import git_state, machine
-from dgmpipe.records import Record, now, process_name
+from dgmpipe.records import Record, now, process_name, start_heartbeat
+from dgmpipe.redaction import redacted
 from dgmpipe.usage import Usage
 
 __all__ = ["RunLogger", "catch_up", "finish_invocation", "start_invocation"]
@@ -72,6 +73,10 @@ _CONTESTS = (
 def _warn(error: BaseException, outer: BaseException | None = None) -> None:
     advice = "the work goes on without it, and `make track` logs later what is missing"
     print(f"warning: {failure(error, outer)}; {advice}", file=sys.stderr, flush=True)
+
+
+def _say(line: str) -> None:
+    print(redacted(line), file=sys.stderr, flush=True)
 
 
 def _harmless(method: Callable[..., None]) -> Callable[..., None]:
@@ -154,9 +159,12 @@ class RunLogger:
         record, before = self._record, Record.read(self._path)
         parent = Record.read(self._invocation)
         record.parent = parent.id if parent else None
+        # Whoever started the workflow knows that MLflow fails; its end tries once more.
+        self.failed = bool(parent and parent.warned and parent.status == "RUNNING")
         if before and before.may_be_continued_by(record):
             record.id, record.started, record.samples = before.id, before.started, before.samples
         self._write()
+        self._ended = start_heartbeat(self._path)
         self._open()
         return self
 
@@ -201,6 +209,7 @@ class RunLogger:
             self._record.end("KILLED")
         else:
             self._record.end("FAILED")
+        self._ended.set()
         self._write()
         self._close()
 
@@ -213,7 +222,7 @@ class RunLogger:
         try:
             self._record.write(self._path)
         except OSError as error:
-            print(f"warning: there is no record of this run for MLflow: {error}", file=sys.stderr)
+            _say(f"warning: there is no record of this run for MLflow: {error}")
 
 
 def _data_name(config: Config, model: str) -> str:
@@ -228,8 +237,8 @@ def start_invocation(
 ) -> None:
     """Write the record of an invocation to a file, and open its run, the parent of its trainings.
 
-    Runs that processes of this folder left open, and that are gone from this machine, are marked
-    KILLED.
+    Runs that processes of this folder left open are marked KILLED. If the folder was moved or
+    copied, MLflow's database follows.
 
     Args:
         tier: Tier of the config.
@@ -258,10 +267,11 @@ def start_invocation(
         datasets=sorted(set(_datasets(config))),
     )
     record.write(invocation)
+    _follow_folder()
     Copy(record).add_files()
     if before:
         _complete(before)
-    close_abandoned(tier)
+    close_abandoned(tier, lambda: _living(invocation.parent))
 
 
 def _datasets(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -287,7 +297,28 @@ def finish_invocation(status: str, files: Iterable[Path], invocation: Path) -> N
     record.end(status)
     record.write(invocation)
     catch_up(invocation.parent)
-    close_abandoned(record.tier, ended=record.id)
+    # Its trainings ended with it, on whatever machine.
+    close_abandoned(record.tier, lambda: _living(invocation.parent, but_of=record.id))
+
+
+def _follow_folder() -> None:
+    if changed := follow_folder():
+        _say(f"MLflow's database follows its folder here ({changed} places of files)")
+
+
+def _records(results: Path) -> list[Record]:
+    # A name that begins with a dot is of a file that a kill left half-written.
+    paths = [results / "invocation.json", *sorted(results.glob("runs/[!.]*.json"))]
+    return [record for path in paths if (record := Record.read(path))]
+
+
+def _living(results: Path, but_of: str | None = None) -> set[str]:
+    """Return the `id` of what still runs, but for the trainings of an invocation."""
+    return {
+        record.id
+        for record in _records(results)
+        if record.status == "RUNNING" and (but_of is None or record.parent != but_of)
+    }
 
 
 def catch_up(results: Path) -> int:
@@ -303,14 +334,13 @@ def catch_up(results: Path) -> int:
     Returns:
         Number of the runs that are complete in MLflow now.
     """
-    # A name that begins with a dot is of a file that a kill left half-written.
-    paths = [results / "invocation.json", *sorted(results.glob("runs/[!.]*.json"))]
-    records = [record for path in paths if (record := Record.read(path))]
+    _follow_folder()
+    records = _records(results)
     completed = [(record, copy) for record in records if (copy := _complete(record))]
     for contest in _CONTESTS:
         _register_best(contest, completed)
     for tier in {record.tier for record in records}:
-        close_abandoned(tier)
+        close_abandoned(tier, lambda: _living(results))
     return len(completed)
 
 
@@ -342,7 +372,7 @@ def _add_model(record: Record, copy: Copy) -> None:
         exported = export_generator(summary.parent)
     except Exception as error:  # whatever a model of one's own may do that torch cannot follow
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        print(f"warning: MLflow gets no model of {record.name}: {reason}", file=sys.stderr)
+        _say(f"warning: MLflow gets no model of {record.name}: {reason}")
         return
     if exported:
         copy.add_model(*exported)
@@ -375,7 +405,7 @@ def _final(record: Record, metric: str) -> float:
 
 
 def _history(path: Path) -> Iterator[dict[str, float]]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             yield {name: float(value) for name, value in row.items() if value}
 

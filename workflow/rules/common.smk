@@ -21,6 +21,7 @@ from dgmpipe.plan.trainings import (
     levels,
     training_key,
 )
+from dgmpipe.records import start_heartbeat
 from snakemake.exceptions import WorkflowError
 
 # The code beside this file, unless the workflow was fetched without it.
@@ -199,6 +200,7 @@ def start():
             file=sys.stderr,
         )
     track("start")
+    start_heartbeat(Path(RESULTS, "invocation.json"))
 
 
 def track(event):
@@ -220,6 +222,6 @@ def tell(module, *arguments):
     subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
         input=json.dumps(config),
-        text=True,
+        encoding="utf-8",
         check=False,
     )

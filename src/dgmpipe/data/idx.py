@@ -1,5 +1,6 @@
 """Arrays of bytes in the IDX format, the one that MNIST comes in."""
 
+import hashlib
 import math
 import struct
 from pathlib import Path
@@ -72,14 +73,26 @@ def parse_idx(data: bytes, name: str) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=header_size).reshape(shape).copy()
 
 
-def read_idx(path: str | Path) -> np.ndarray:
+def read_idx(path: str | Path, md5: str | None = None) -> np.ndarray:
     """Return the array of bytes, (N,) or (N, H, W), in an uncompressed IDX file.
 
+    Args:
+        path: The file.
+        md5: MD5 that it must have, in hexadecimal.
+
     Raises:
-        UserError: If the file is missing, empty, not IDX of bytes, cut off or too long.
+        UserError: If the file is missing, empty, not IDX of bytes, cut off or too long, or another
+            than the one with that MD5.
     """
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; fetch the data first") from None
+    if md5 is not None:
+        found = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if found != md5.lower():
+            raise UserError(
+                f"{path} has the MD5 {found}, where {md5.lower()} is expected: something has"
+                " replaced it by a file of other data; delete it and run the same command again"
+            )
     return parse_idx(data, str(path))

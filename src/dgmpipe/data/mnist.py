@@ -1,5 +1,6 @@
 """The images of MNIST, and of whatever data set comes in the same four files."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,22 +14,28 @@ __all__ = ["evenly_spread", "load_mnist"]
 SPLITS = ("train", "t10k")
 
 
-def load_mnist(folder: str | Path, split: str) -> tuple[Tensor, Tensor]:
+def load_mnist(
+    folder: str | Path, split: str, md5: Mapping[str, str] | None = None
+) -> tuple[Tensor, Tensor]:
     """Return the images (N, 28, 28), uint8, and the labels (N,), int64, of one split.
 
     Args:
         folder: Holds `{split}-images-idx3-ubyte` and `{split}-labels-idx1-ubyte`.
         split: "train" or "t10k".
+        md5: MD5 that each of the two files must have, by its name; other names may be there.
 
     Raises:
         ValueError: If there is no such split.
-        UserError: If a file is missing or broken, or the two do not belong together.
+        UserError: If a file is missing, broken or not the one with that MD5, or the two do not
+            belong together.
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}, not {split!r}")
     images_path = Path(folder) / f"{split}-images-idx3-ubyte"
     labels_path = Path(folder) / f"{split}-labels-idx1-ubyte"
-    images, labels = read_idx(images_path), read_idx(labels_path)
+    images, labels = (
+        read_idx(path, md5=md5[path.name] if md5 else None) for path in (images_path, labels_path)
+    )
     if images.shape[1:] != (28, 28):
         raise UserError(
             f"{images_path} must hold images of 28x28 pixels, but its shape is {images.shape};"

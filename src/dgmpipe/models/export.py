@@ -46,7 +46,7 @@ def export_generator(folder: str | Path) -> tuple[ExportedProgram, Tensor] | Non
     generator = _generator(load_model(folder))
     if generator is None:
         return None
-    summary = json.loads(Path(folder, "summary.json").read_text())
+    summary = json.loads(Path(folder, "summary.json").read_text(encoding="utf-8"))
     program, z = _program(summary["kind"], json.dumps(summary["hyperparameters"]))
     for name, tensor in generator.state_dict().items():
         program.state_dict[name].copy_(tensor)

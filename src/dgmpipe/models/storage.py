@@ -55,7 +55,7 @@ def load_model(folder: str | Path, *kinds: type[nn.Module]) -> nn.Module:
     if folder.is_file():
         raise UserError(f"{folder} is a file; name the folder of a trained model")
     try:
-        summary = json.loads(summary_path.read_text())
+        summary = json.loads(summary_path.read_text(encoding="utf-8"))
         model = untrained_model(summary["kind"], summary["hyperparameters"])
     except FileNotFoundError as error:
         raise UserError(f"{summary_path} is missing; train the model first") from error

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import io
 import math
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,14 +72,14 @@ class Checkpoints:
         """
         path = self.folder / "lock"
         try:
-            descriptor = take_lock(path, patience=0)
+            lock = take_lock(path, patience=0)
         except TimeoutError:
             print("another process is at this training; waiting for its end", flush=True)
-            descriptor = take_lock(path, patience=math.inf)
+            lock = take_lock(path, patience=math.inf)
         try:
             yield
         finally:
-            os.close(descriptor)
+            lock.release()
 
     def _paths(self) -> list[Path]:
         return sorted(self.folder.glob("step_*.ckpt"))
