@@ -532,7 +532,7 @@ def _job(folder: Path, work: str) -> subprocess.CompletedProcess:
     """Run work in the frame of a job, and return its log as the standard output."""
     script = f"from dgmpipe.job import job\nwith job('log', 1):\n{textwrap.indent(work, '    ')}"
     run = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
-    run.stdout = (folder / "log").read_text(encoding="utf-8")
+    run.stdout = (folder / "log").read_text()
     return run
 
 

@@ -21,7 +21,7 @@ from dgmpipe.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")])
-FASHION = yaml.safe_load((ROOT / "config/fashion.yaml").read_text(encoding="utf-8"))
+FASHION = yaml.safe_load((ROOT / "config/fashion.yaml").read_text())
 CLOTHES = Path(FASHION["data"]["images"]["folder"])
 needs_clothes = pytest.mark.skipif(
     not CLOTHES.is_dir(), reason=f"there is no {CLOTHES}: apt install dataset-fashion-mnist"
@@ -56,7 +56,7 @@ def _apply(page: str, folder: Path) -> None:
             lines = text.splitlines(keepends=True)
             old = "\n" + "".join(line[1:] for line in lines if line[0] == " ")
             new = "\n" + "".join(line[1:] for line in lines)
-            content = path.read_text(encoding="utf-8")
+            content = path.read_text()
             assert content.count(old) == 1, f"the place in {name} is not what the page shows"
             path.write_text(content.replace(old, new))
         else:
@@ -66,7 +66,7 @@ def _apply(page: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
     for link in re.findall(r"\]\(([^)#]+)", text):
         if not link.startswith("http"):
             assert (page.parent / link).exists(), link
@@ -76,10 +76,10 @@ def test_links_lead_somewhere(page: Path) -> None:
 def with_nice(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy with the model of docs/adding-a-model.md alone, in which its command has run."""
     folder = _copy(tmp_path_factory.mktemp("nice"))
-    page = (ROOT / "docs/adding-a-model.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/adding-a-model.md").read_text()
     _apply(page, folder)
     for path in (folder / "config/config.yaml", folder / "config/smoke.yaml"):
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = yaml.safe_load(path.read_text())
         assert list(config["models"])[:3] == ["realnvp", "otflow", "nice"]
         config["models"] = {"nice": config["models"]["nice"]}
         path.write_text(yaml.safe_dump(config))
@@ -123,14 +123,14 @@ def test_the_example_of_a_model_passes_its_own_test_and_the_projects_style(
 
 
 def test_the_figure_of_the_example_can_be_drawn(with_nice: Path) -> None:
-    page = (ROOT / "docs/adding-a-model.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/adding-a-model.md").read_text()
     (snippet,) = re.findall(r"```python\n(import numpy.*?)^```", page, re.M | re.S)
     assert _run(with_nice, "-c", snippet).returncode == 0
     assert (with_nice / "nice.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_typo_in_the_block_of_the_example_gets_a_sentence(with_nice: Path) -> None:
-    config = yaml.safe_load((with_nice / "config/smoke.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((with_nice / "config/smoke.yaml").read_text())
     config["models"]["nice"]["widht"] = 8
     with pytest.raises(UserError, match=r"'widht' at models.nice \(did you mean 'width'\?\)"):
         check_config(config, with_nice / "workflow/schemas/config.schema.yaml")
@@ -146,11 +146,11 @@ def test_a_further_model_of_images_is_compared_as_what_it_is(
     """What the last section of the page says of models of images, as a dry run."""
     folder = _copy(tmp_path)
     catalogue = folder / "src/dgmpipe/models/catalog.py"
-    text = catalogue.read_text(encoding="utf-8")
+    text = catalogue.read_text()
     (line,) = re.findall(rf'^    "{like}": Entry\(.*\n', text, re.M)
     catalogue.write_text(text.replace(line, line + line.replace(f'"{like}"', f'"{name}"')))
     schema, config = folder / "workflow/schemas/config.schema.yaml", folder / "config/config.yaml"
-    rules, values = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in (schema, config))
+    rules, values = (yaml.safe_load(path.read_text()) for path in (schema, config))
     known = rules["properties"]["models"]["properties"]
     known[name] = known[like]
     models = values["models"]
@@ -172,9 +172,7 @@ def test_a_further_model_of_images_is_compared_as_what_it_is(
 def test_other_images_need_a_config_of_what_differs_alone(base: list[str]) -> None:
     config: dict = {}
     for name in ("config", *base, "fashion"):
-        update_config(
-            config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8"))
-        )
+        update_config(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
     check_config(config, ROOT / "workflow/schemas/config.schema.yaml")
     assert config["tier"] == "fashion"
     assert config["data"]["images"] == FASHION["data"]["images"]
@@ -182,9 +180,9 @@ def test_other_images_need_a_config_of_what_differs_alone(base: list[str]) -> No
 
 
 def test_the_page_shows_the_config_of_other_images() -> None:
-    page = (ROOT / "docs/adding-a-dataset.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/adding-a-dataset.md").read_text()
     (block,) = re.findall(r"^`config/fashion.yaml`:\n\n```yaml\n(.*?)^```", page, re.M | re.S)
-    assert block == (ROOT / "config/fashion.yaml").read_text(encoding="utf-8")
+    assert block == (ROOT / "config/fashion.yaml").read_text()
 
 
 @needs_clothes
@@ -199,7 +197,7 @@ def test_the_md5s_are_those_of_debians_files() -> None:
 @needs_clothes
 def test_other_images_are_fetched_and_shown(tmp_path: Path) -> None:
     folder = _copy(tmp_path)
-    page = (ROOT / "docs/adding-a-dataset.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/adding-a-dataset.md").read_text()
     (command,) = re.findall(r"^snakemake (.* -- .*)$", page, re.M)
     run = _run(folder, "-m", "snakemake", *command.split())
     assert run.returncode == 0, run.stderr[-5000:]

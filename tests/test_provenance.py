@@ -93,7 +93,7 @@ def test_the_repository_around_an_installed_wheel_is_not_this_one(
 
 def test_an_archive_says_which_commit_it_is_of(project: Path, tmp_path: Path) -> None:
     for name in (".gitattributes", ".git_archival.txt"):
-        shutil.copy(SCRIPTS.parent / name, project)
+        shutil.copy(Path(__file__).parents[1] / name, project)
     commit = _commit_all(project)
     assert git_state()["git.commit"] == commit
     _git(project, "archive", "--output", str(tmp_path / "archive.zip"), "HEAD")

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from slurm_cluster import cluster, why_no_cluster
 
 ROOT = Path(__file__).parent.parent
-CONFIG = yaml.safe_load((ROOT / "config/smoke.yaml").read_text(encoding="utf-8"))
+CONFIG = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
 STOPPED, STEPS = "realnvp", 2000
 ATTEMPTS = f"rule_train_wildcards_{STOPPED}_0"
 COMMAND = [
@@ -104,9 +104,7 @@ def finished(
 
             def watch_until(condition: Callable[[], bool]) -> None:
                 while not condition():
-                    assert process.poll() is None, (folder / "snakemake.log").read_text(
-                        encoding="utf-8"
-                    )[-5000:]
+                    assert process.poll() is None, (folder / "snakemake.log").read_text()[-5000:]
                     _add_gpus(gpus)
                     time.sleep(0.2)
 
@@ -127,9 +125,7 @@ def finished(
             while process.poll() is None:
                 _add_gpus(gpus)
                 time.sleep(1)
-            assert process.returncode == 0, (folder / "snakemake.log").read_text(encoding="utf-8")[
-                -5000:
-            ]
+            assert process.returncode == 0, (folder / "snakemake.log").read_text()[-5000:]
             jobs = _jobs()
         finally:
             process.kill()
@@ -181,11 +177,11 @@ def test_a_training_that_is_cancelled_and_preempted_continues_from_its_checkpoin
     first, second = jobs[ATTEMPTS]
     assert (first["JobState"], first["Restarts"]) == ("CANCELLED", "0")
     assert (second["JobState"], second["Restarts"]) == ("COMPLETED", "1")
-    log = (folder / f"results/smoke/logs/train/{STOPPED}_seed_0.log").read_text(encoding="utf-8")
+    log = (folder / f"results/smoke/logs/train/{STOPPED}_seed_0.log").read_text()
     assert re.search(rf"continuing after step [0-9,]+ of {STEPS:,}", log)
     trained = folder / f"results/smoke/models/{STOPPED}/seed_0"
-    assert json.loads((trained / "time.json").read_text(encoding="utf-8"))["parts"] == 3
-    told = (folder / "snakemake.log").read_text(encoding="utf-8")
+    assert json.loads((trained / "time.json").read_text())["parts"] == 3
+    told = (folder / "snakemake.log").read_text()
     assert "a checkpoint is written" in told, "the log of what failed is shown"
     assert f"results/smoke/logs/train/{STOPPED}_seed_0.log" in told
 

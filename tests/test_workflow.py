@@ -76,9 +76,7 @@ def _start_snakemake(folder: Path, *arguments: str) -> subprocess.Popen:
 def _wait_for(process: subprocess.Popen, folder: Path, pattern: str) -> None:
     """Wait until Snakemake has made such a file."""
     while not any(folder.glob(pattern)):
-        assert process.poll() is None, (folder / "snakemake.log").read_text(encoding="utf-8")[
-            -3000:
-        ]
+        assert process.poll() is None, (folder / "snakemake.log").read_text()[-3000:]
         time.sleep(0.05)
 
 
@@ -134,7 +132,7 @@ def test_histories_have_a_row_an_evaluation(results: Path) -> None:
     assert history.columns[0] == "step"
     assert history["step"].tolist() == [0, 20, 40, 60]
     assert history["held_out_negative_elbo"].is_monotonic_decreasing
-    summary = json.loads((results / "models/vae/seed_0/summary.json").read_text(encoding="utf-8"))
+    summary = json.loads((results / "models/vae/seed_0/summary.json").read_text())
     assert summary["parameters"] == 42_913 + 45_924
     assert summary["final"]["step"] == 60
 
@@ -272,21 +270,21 @@ def test_the_report_has_tables_as_files_the_graph_and_run_times(
 def test_every_statement_of_the_paper_gets_a_number_and_a_verdict(
     smoke: Path, tmp_path: Path
 ) -> None:
-    config = yaml.safe_load((smoke / "config/smoke.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((smoke / "config/smoke.yaml").read_text())
     configs = tmp_path / "config"
     shutil.copytree(smoke / "config", configs)
     (configs / "smoke.yaml").write_text(yaml.safe_dump(config | {"seeds": [0, 7]}))
     command = [sys.executable, "-m", "dgmpipe.reproduction", "results/smoke"]
     command += ["--images", "results/data/mnist-sample", "--docs", str(tmp_path)]
     subprocess.run([*command, "--configs", str(configs)], cwd=smoke, check=True, timeout=300)
-    statements = (tmp_path / "reproduction.md").read_text(encoding="utf-8")
+    statements = (tmp_path / "reproduction.md").read_text()
     assert "the tier smoke from its config file: seeds: [0] instead of [0, 7]" in statements
     assert "not yet computed" not in statements
     assert len(re.findall(r"\| smoke \| (holds|does not hold) there \|$", statements, re.M)) == 20
     for count in ("42,913", "205,848", "1,229", "45,924"):
         assert re.search(rf"{count} weights \| {count} \| equal \|  \| reproduced \|", statements)
     assert "| from the VAE, the WGAN beats the DCGAN | energy distance of WGAN from" in statements
-    deviations = (tmp_path / "deviations.md").read_text(encoding="utf-8")
+    deviations = (tmp_path / "deviations.md").read_text()
     assert "not yet computed" not in deviations
     assert "202,764 weights; 205,848 as stated" in deviations
     of_real_images = re.search(r"of real images ([\d.]+), which is 0\.\d+ without", deviations)
@@ -308,7 +306,7 @@ def test_a_page_of_markdown_shows_a_tier_and_what_it_lacks(smoke: Path, tmp_path
 
     def page() -> str:
         subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
-        return (tmp_path / "page/README.md").read_text(encoding="utf-8")
+        return (tmp_path / "page/README.md").read_text()
 
     complete = page()
     assert "Not finished" not in complete
@@ -328,10 +326,8 @@ def test_a_page_of_markdown_shows_a_tier_and_what_it_lacks(smoke: Path, tmp_path
     for model in ("vae", "realnvp"):
         (results / f"runs/{model}_seed_0.json").unlink()
     (results / "figures/figure_05_realnvp.png").unlink()
-    steps = json.loads((results / "runs/wgan_vae_seed_0.json").read_text(encoding="utf-8"))[
-        "params"
-    ]["steps"]
-    config = yaml.safe_load((smoke / "config/smoke.yaml").read_text(encoding="utf-8"))
+    steps = json.loads((results / "runs/wgan_vae_seed_0.json").read_text())["params"]["steps"]
+    config = yaml.safe_load((smoke / "config/smoke.yaml").read_text())
     shutil.copytree(smoke / "config", tmp_path / "config")
     (tmp_path / "config/smoke.yaml").write_text(yaml.safe_dump(config | {"seeds": [0, 7]}))
     incomplete = page()
@@ -363,7 +359,7 @@ def test_a_page_does_not_replace_the_results_that_it_is_made_of(smoke: Path) -> 
 def test_without_a_template_there_is_one_warning_and_every_result(
     results: Path, tmp_path: Path
 ) -> None:
-    config = json.loads((results / "invocation.json").read_text(encoding="utf-8"))["config"]
+    config = json.loads((results / "invocation.json").read_text())["config"]
     command = [sys.executable, "-m", "dgmpipe.report", "--results", results]
     run = subprocess.run(
         [*command, "--templates", tmp_path, "--snakefile", ROOT / "workflow/Snakefile"],
@@ -382,7 +378,7 @@ def test_where_nothing_is_made_yet_there_is_no_report_and_no_warning(tmp_path: P
     command += ["--templates", ROOT / "workflow/report"]
     run = subprocess.run(
         [*command, "--snakefile", ROOT / "workflow/Snakefile"],
-        input=json.dumps(yaml.safe_load((ROOT / "config/smoke.yaml").read_text(encoding="utf-8"))),
+        input=json.dumps(yaml.safe_load((ROOT / "config/smoke.yaml").read_text())),
         capture_output=True,
         text=True,
         timeout=300,
@@ -398,7 +394,7 @@ def test_every_job_has_a_log_and_a_benchmark(results: Path) -> None:
         for p in results.glob("benchmarks/**/*.tsv")
     }
     assert names == measured
-    log = (results / "logs/train/vae_seed_0.log").read_text(encoding="utf-8")
+    log = (results / "logs/train/vae_seed_0.log").read_text()
     assert log.startswith("training vae, seed 0, on ")
     assert "step 60 of 60 (100%)" in log
 
@@ -464,7 +460,7 @@ def test_a_kill_of_snakemake_changes_no_byte_of_the_results(smoke: Path, tmp_pat
 
     again = _snakemake(folder, *arguments, "--cores", "2")
     assert again.returncode == 0, again.stderr[-5000:]
-    logs = [path.read_text(encoding="utf-8") for path in (results / "logs/train").glob("*.log")]
+    logs = [path.read_text() for path in (results / "logs/train").glob("*.log")]
     assert any("continuing after step" in log for log in logs)
     made, undisturbed = _contents(results), _contents(smoke / "results/smoke")
     assert made.keys() >= set(targets)
@@ -548,8 +544,8 @@ def test_a_checkpoint_of_another_config_is_not_continued(tmp_path: Path) -> None
     process.wait()
     other = _snakemake(folder, *arguments(60, 0.002))
     assert other.returncode == 0, other.stderr[-3000:]
-    assert "continuing" not in log.read_text(encoding="utf-8")
-    assert json.loads((folder / target).read_text(encoding="utf-8"))["final"]["step"] == 60
+    assert "continuing" not in log.read_text()
+    assert json.loads((folder / target).read_text())["final"]["step"] == 60
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ for evaluation in EVALUATIONS:
             f"<logs>/{evaluation.name}/{{model}}_seed_{{seed}}.log",
         benchmark:
             f"<benchmarks>/{evaluation.name}/{{model}}_seed_{{seed}}.tsv"
-        conda:
-            "../envs/dgmpipe.yaml"
         wildcard_constraints:
             model=alternatives(models),
         localrule: evaluation.local
+        conda:
+            "../envs/dgmpipe.yaml"
         threads: 1
         resources:
             mem_mb=growing(CONFIG.cluster.evaluation_mb),
@@ -33,7 +33,9 @@ for evaluation in EVALUATIONS:
             model=settings_of,
             settings=evaluation.arguments(CONFIG),
             clusters=(
-                CONFIG.data.images.test_clusters.model_dump() if evaluation.images else {}
+                CONFIG.data.images.test_clusters.model_dump()
+                if evaluation.images
+                else {}
             ),
             code=subject_code(evaluation),
         script:
