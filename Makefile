@@ -63,7 +63,7 @@ server: $(INSTALLED) ## Serve MLflow to other machines: make server BIND=login1 
 server: export MLFLOW_BACKEND_STORE_URI := $(STORE)
 
 track: $(INSTALLED) ## Log to MLflow what it missed of the runs under results/
-	$(BIN)/python -m dgmpipe.tracking catch-up
+	$(BIN)/python -m dgmpipe.tracking.runs catch-up
 
 torture: $(INSTALLED) ## Kill trainings of every model KILLS times (100) and compare what comes out
 	$(BIN)/python tests/torture.py --kills $(KILLS)

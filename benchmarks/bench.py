@@ -20,7 +20,7 @@ import profiles
 import startup
 import steps
 import workflow
-from dgmpipe import provenance
+from dgmpipe.jobs import provenance
 
 ROOT = Path(__file__).parent.parent
 MEASURED = ROOT / "results/benchmarks"

@@ -19,9 +19,9 @@ import torch
 from scipy.special import gammaln, hyp1f1
 from torch import Tensor
 
-from dgmpipe.evaluation.clusters import Clusters
-from dgmpipe.evaluation.energy import energy_distance, energy_test
 from dgmpipe.evaluation.quality import compare_features
+from dgmpipe.statistics.clusters import Clusters
+from dgmpipe.statistics.energy import energy_distance, energy_test
 from dgmpipe.streams import random_stream
 
 WRITERS = 46

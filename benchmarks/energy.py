@@ -55,7 +55,7 @@ def main() -> None:
     stream = np.random.default_rng(0)
     x, y = (stream.random((size, PIXELS), dtype=np.float32) for size in (n, m))
     if name == "dgmpipe":
-        from dgmpipe.evaluation.energy import energy_test
+        from dgmpipe.statistics.energy import energy_test
 
         def test() -> None:
             energy_test(x, y, num_permutations=PERMUTATIONS)

@@ -89,7 +89,7 @@ def build_step(kind: str, version: str) -> Callable[[], Any]:
 
     import textbook
     from dgmpipe.data.batches import ImageBatches, LabelledBatches, MoonsBatches
-    from dgmpipe.job import keep_freed_memory
+    from dgmpipe.jobs.job import keep_freed_memory
     from dgmpipe.models.registry import task_class
 
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-from dgmpipe.job import job
+from dgmpipe.jobs.job import job
 
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path

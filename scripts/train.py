@@ -1,4 +1,4 @@
-from dgmpipe.job import job
+from dgmpipe.jobs.job import job
 
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
@@ -6,8 +6,8 @@ with job(snakemake.log[0], snakemake.threads):
     import torch
 
     from dgmpipe.config import read_config
-    from dgmpipe.devices import choose_device
-    from dgmpipe.tracking import RunLogger
+    from dgmpipe.jobs.devices import choose_device
+    from dgmpipe.tracking.runs import RunLogger
     from dgmpipe.training.run import dataset_of, train_model
 
     torch.set_num_threads(snakemake.threads)

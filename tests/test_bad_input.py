@@ -22,15 +22,14 @@ from dgmpipe.data import MoonsDensity, fetch_mnist, load_mnist, sample_moons
 from dgmpipe.data.batches import ImageBatches, LabelledBatches
 from dgmpipe.data.idx import idx_bytes
 from dgmpipe.data.mnist import evenly_spread
-from dgmpipe.devices import choose_device
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation import energy_test, posterior_grid
-from dgmpipe.evaluation.energy import energy_distance
 from dgmpipe.evaluation.flows import density_grid, inverse_error
 from dgmpipe.evaluation.posterior import compare_posteriors, elbo
 from dgmpipe.evaluation.samples import evaluated_images, interpolate, sample_images
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.files import write_json
+from dgmpipe.jobs.devices import choose_device
 from dgmpipe.models import (
     VAE,
     Discriminator,
@@ -42,6 +41,7 @@ from dgmpipe.models import (
 )
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.models.storage import save_weights
+from dgmpipe.statistics.energy import energy_distance
 from dgmpipe.training.checkpoint import Checkpoints
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -530,7 +530,9 @@ def test_a_full_disk_is_named_with_the_file(
 
 def _job(folder: Path, work: str) -> subprocess.CompletedProcess:
     """Run work in the frame of a job, and return its log as the standard output."""
-    script = f"from dgmpipe.job import job\nwith job('log', 1):\n{textwrap.indent(work, '    ')}"
+    script = (
+        f"from dgmpipe.jobs.job import job\nwith job('log', 1):\n{textwrap.indent(work, '    ')}"
+    )
     run = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True)
     run.stdout = (folder / "log").read_text()
     return run

@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import calibration
-from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.evaluation.differences import (
     contributions_as_arrays,
     generator_differences,
     load_contributions,
 )
-from dgmpipe.evaluation.energy import (
+from dgmpipe.files import save_arrays
+from dgmpipe.statistics.clusters import Clusters
+from dgmpipe.statistics.energy import (
     Contributions,
     difference_standard_error,
     energy_distance,
     energy_test,
 )
-from dgmpipe.files import save_arrays
 from dgmpipe.streams import random_stream
 
 

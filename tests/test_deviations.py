@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from dgmpipe.deviations import DEVIATIONS, Deviation
 from dgmpipe.models.flow import Flow
 from dgmpipe.models.otflow import OTFlow
 from dgmpipe.models.realnvp import RealNVP
 from dgmpipe.models.vae import VAE
+from dgmpipe.pages.deviations import DEVIATIONS, Deviation
 
 
 def _numbers(where: str, tier: SimpleNamespace | None = None, slip: str = "") -> list[float]:

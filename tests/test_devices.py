@@ -11,9 +11,9 @@ import pynvml
 import pytest
 import torch
 
-from dgmpipe.devices import choose_device
-from dgmpipe.gpus import count_gpus
-from dgmpipe.usage import Usage
+from dgmpipe.jobs.devices import choose_device
+from dgmpipe.jobs.gpus import count_gpus
+from dgmpipe.jobs.usage import Usage
 
 ROOT = Path(__file__).parent.parent
 
@@ -159,7 +159,7 @@ def test_use_of_a_gpu_is_sampled_as_far_as_the_driver_tells(
 def test_a_job_does_not_give_freed_memory_back() -> None:
     program = """
         import ctypes, torch
-        from dgmpipe.job import keep_freed_memory
+        from dgmpipe.jobs.job import keep_freed_memory
         class Mallinfo(ctypes.Structure):
             names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
             _fields_ = [(name, ctypes.c_size_t) for name in names.split()]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgmpipe.evaluation import energy_distance, energy_test
-from dgmpipe.evaluation.energy import pairwise_distances
+from dgmpipe.statistics.energy import pairwise_distances
 from dgmpipe.streams import random_stream
 
 
@@ -69,7 +69,7 @@ def test_distances_of_a_collapsed_sample_and_of_outliers(scale):
 
 
 def test_few_near_pairs_are_recomputed_in_parts(monkeypatch):
-    monkeypatch.setattr("dgmpipe.evaluation.energy._VALUES_AT_ONCE", 90)
+    monkeypatch.setattr("dgmpipe.statistics.energy._VALUES_AT_ONCE", 90)
     x = normal(50, 30)
     np.testing.assert_allclose(pairwise_distances(x, x), exact_distances(x, x).astype(float))
 
@@ -181,7 +181,7 @@ def test_finds_a_shift_and_a_scale(change):
 def test_blocks_change_nothing_but_rounding(block_size, monkeypatch):
     x, y = normal(13, 6), normal(11, 6, seed=1) + 0.3
     whole = energy_test(x, y, num_permutations=50)
-    monkeypatch.setattr("dgmpipe.evaluation.energy._PARTITIONS_AT_ONCE", 8)
+    monkeypatch.setattr("dgmpipe.statistics.energy._PARTITIONS_AT_ONCE", 8)
     parts = energy_test(x, y, num_permutations=50, block_size=block_size)
     for name, value in vars(whole).items():
         torch.testing.assert_close(getattr(parts, name), value, rtol=1e-11, atol=1e-13)

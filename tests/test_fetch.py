@@ -22,7 +22,7 @@ from dgmpipe.data.fetch import MNIST_FILES, fetch_mnist
 from dgmpipe.data.idx import idx_bytes
 from dgmpipe.data.mnist import load_mnist
 from dgmpipe.errors import UserError
-from dgmpipe.locks import take_lock
+from dgmpipe.jobs.locks import take_lock
 
 SAMPLE = Path(__file__).parent / "data" / "mnist"
 REAL_MD5 = dict(

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from dgmpipe.config.kinds import settings_of
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import evenly_spread, load_mnist
-from dgmpipe.evaluation.energy import energy_distance
 from dgmpipe.models import Discriminator, Generator, load_model
 from dgmpipe.models.dcgan import DCGANTask
 from dgmpipe.models.gan import GAN, GANTask
 from dgmpipe.models.wgan import WGANGPTask, WGANTask
+from dgmpipe.statistics.energy import energy_distance
 from dgmpipe.streams import random_stream
 from dgmpipe.training.run import dataset_of, train_model
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dgmpipe.job import _WITHOUT_EFFECT
+from dgmpipe.jobs.job import _WITHOUT_EFFECT
 
 
 def _run(program: str, folder: Path, **variables: str) -> str:
@@ -29,7 +29,7 @@ def _run(program: str, folder: Path, **variables: str) -> str:
 
 DRAW = """
     import contextlib, sys
-    from dgmpipe.job import job
+    from dgmpipe.jobs.job import job
     with job("log", 1) if {in_job} else contextlib.nullcontext():
         from dgmpipe.figures.style import new_figure, save_figure
         with new_figure(2, 2) as figure:
@@ -95,7 +95,7 @@ def test_variables_that_change_results_have_no_effect_and_are_named(
 ) -> None:
     program = """
         import os
-        from dgmpipe.job import job
+        from dgmpipe.jobs.job import job
         with job("log", 3):
             import sys
             assert not {"numpy", "torch", "matplotlib"} & sys.modules.keys(), "it would be too late"
@@ -113,7 +113,7 @@ def test_a_precision_that_the_environment_asks_for_is_not_used(tmp_path: Path) -
     """oneDNN multiplies in bfloat16 where it is told to and the processor can."""
     program = """
         import contextlib, sys
-        from dgmpipe.job import job
+        from dgmpipe.jobs.job import job
         with job("log", 1):
             import torch
             torch.manual_seed(0)
@@ -135,7 +135,7 @@ def test_a_precision_that_the_environment_asks_for_is_not_used(tmp_path: Path) -
 
 def test_a_job_writes_any_character_in_the_c_locale(tmp_path: Path) -> None:
     program = """
-        from dgmpipe.job import job
+        from dgmpipe.jobs.job import job
         with job("log", 1):
             print("0.3 \\u00b1 0.1")
     """

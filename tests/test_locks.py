@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dgmpipe.locks import locked, take_lock
+from dgmpipe.jobs.locks import locked, take_lock
 
 
 def test_who_waited_for_a_file_that_was_deleted_holds_the_lock_of_the_new_one(

@@ -22,7 +22,7 @@ from dgmpipe.models import load_model
 from dgmpipe.models.flow import Flow
 from dgmpipe.models.registry import task_class
 from dgmpipe.models.storage import save_weights
-from dgmpipe.tracking import RunLogger, catch_up, datasets, finish_invocation, start_invocation
+from dgmpipe.tracking.runs import RunLogger, catch_up, datasets, finish_invocation, start_invocation
 from mlflow_server import mlflow_ui
 
 ROOT = Path(__file__).parent.parent

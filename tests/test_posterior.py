@@ -6,12 +6,12 @@ import torch
 from scipy.integrate import dblquad
 
 from dgmpipe.evaluation import posterior_grid
-from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.evaluation.evidence import evidence_of_images, summarise_evidence
 from dgmpipe.evaluation.latent import aggregate_posterior, latent_structure
 from dgmpipe.evaluation.posterior import compare_posteriors, elbo, log_evidence
 from dgmpipe.models import VAE, Encoder, Generator
 from dgmpipe.models.vae import LIKELIHOODS, VAETask
+from dgmpipe.statistics.clusters import Clusters
 
 
 @pytest.fixture(scope="module")

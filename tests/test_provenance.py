@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dgmpipe import provenance
-from dgmpipe.provenance import git_state, machine
+from dgmpipe.jobs import provenance
+from dgmpipe.jobs.provenance import git_state, machine
 
 
 def test_a_machine_is_its_processor_cores_and_memory() -> None:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 import copies
 from dgmpipe.data.batches import to_float
-from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.evaluation.quality import (
     ClassHistogram,
     FeatureComparison,
@@ -22,6 +21,7 @@ from dgmpipe.evaluation.quality import (
     sample_quality,
 )
 from dgmpipe.models.classifier import Classifier
+from dgmpipe.statistics.clusters import Clusters
 from dgmpipe.streams import random_stream
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dgmpipe.deviations import Deviation
-from dgmpipe.reproduction import STATEMENTS, Statement, verdict, write_pages
+from dgmpipe.pages.deviations import Deviation
+from dgmpipe.pages.reproduction import STATEMENTS, Statement, verdict, write_pages
 
 # A table's row by its model; arrays by their model and name; the distances of a history.
 Results = dict[str, Any]
@@ -337,7 +337,7 @@ class _Absent(_Tier):
 
 
 def _page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *tiers: _Seeds) -> list[list[str]]:
-    monkeypatch.setattr("dgmpipe.reproduction.DEVIATIONS", [])
+    monkeypatch.setattr("dgmpipe.pages.reproduction.DEVIATIONS", [])
     write_pages(tiers, tmp_path, tmp_path, "a command")
     lines = (tmp_path / "reproduction.md").read_text().splitlines()
     rows = [line for line in lines if line[:1] == "|"]
@@ -350,7 +350,7 @@ def test_a_bar_within_a_cell_does_not_end_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slip = Deviation("(20)", "p(x|z)", "p(z|x)", "by Bayes' rule")
-    monkeypatch.setattr("dgmpipe.reproduction.DEVIATIONS", [slip])
+    monkeypatch.setattr("dgmpipe.pages.reproduction.DEVIATIONS", [slip])
     write_pages([_Seeds("paper", {0: {}})], tmp_path, tmp_path, "a command")
     last = (tmp_path / "deviations.md").read_text().splitlines()[-1]
     assert last == r"| (20) | p(x\|z) | p(z\|x) | by Bayes' rule |  |"

@@ -28,12 +28,12 @@ from mlflow.entities import Run
 
 import dgmpipe
 from daemons import free_port
-from dgmpipe import mlflow_copy, records, tracking
 from dgmpipe.errors import Interrupted
-from dgmpipe.mlflow_copy import Copy, experiment_name, tracking_uri
-from dgmpipe.provenance import config_digest, git_state
-from dgmpipe.records import Record, is_gone, process_name
-from dgmpipe.tracking import (
+from dgmpipe.jobs.provenance import config_digest, git_state
+from dgmpipe.tracking import mlflow_copy, records, tracking
+from dgmpipe.tracking.mlflow_copy import Copy, experiment_name, tracking_uri
+from dgmpipe.tracking.records import Record, is_gone, process_name
+from dgmpipe.tracking.runs import (
     RunLogger,
     catch_up,
     datasets,
@@ -60,7 +60,7 @@ HERE = Path()
 
 # Processes begin with MLflow imported, which takes long.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["dgmpipe.tracking", "mlflow.server"])
+CONTEXT.set_forkserver_preload(["dgmpipe.tracking.runs", "mlflow.server"])
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def _warnings(capfd: pytest.CaptureFixture[str]) -> list[str]:
 
 
 def _command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Call `python -m dgmpipe.tracking` without its imports, which take seconds."""
+    """Call `python -m dgmpipe.tracking.runs` without its imports, which take seconds."""
     monkeypatch.setattr(sys, "argv", ["tracking", *arguments])
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(WHOLE_CONFIG)))
     return tracking.main()

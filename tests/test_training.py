@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from dgmpipe.data.batches import ImageBatches, MoonsBatches
-from dgmpipe.devices import choose_device
 from dgmpipe.errors import Interrupted, UserError
-from dgmpipe.progress import Progress
+from dgmpipe.jobs.devices import choose_device
+from dgmpipe.jobs.progress import Progress
+from dgmpipe.models.task import Task
 from dgmpipe.streams import random_stream, stream_seed
 from dgmpipe.training.checkpoint import Checkpoints
 from dgmpipe.training.loop import train
 from dgmpipe.training.stopwatch import Stopwatch
-from dgmpipe.training.task import Task
 
 
 class _Line(Task):

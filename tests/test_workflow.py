@@ -23,7 +23,7 @@ from playwright.sync_api import Browser
 from dgmpipe.models import VAE, OTFlow, RealNVP, load_model
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.models.gan import GAN
-from dgmpipe.report import pm
+from dgmpipe.pages.report import pm
 
 ROOT = Path(__file__).parent.parent
 FIGURES = {
@@ -274,7 +274,7 @@ def test_every_statement_of_the_paper_gets_a_number_and_a_verdict(
     configs = tmp_path / "config"
     shutil.copytree(smoke / "config", configs)
     (configs / "smoke.yaml").write_text(yaml.safe_dump(config | {"seeds": [0, 7]}))
-    command = [sys.executable, "-m", "dgmpipe.reproduction", "results/smoke"]
+    command = [sys.executable, "-m", "dgmpipe.pages.reproduction", "results/smoke"]
     command += ["--images", "results/data/mnist-sample", "--docs", str(tmp_path)]
     subprocess.run([*command, "--configs", str(configs)], cwd=smoke, check=True, timeout=300)
     statements = (tmp_path / "reproduction.md").read_text()
@@ -301,7 +301,7 @@ def test_every_statement_of_the_paper_gets_a_number_and_a_verdict(
 
 def test_a_page_of_markdown_shows_a_tier_and_what_it_lacks(smoke: Path, tmp_path: Path) -> None:
     shutil.copytree(smoke / "results/smoke", tmp_path / "results/smoke")
-    command = [sys.executable, "-m", "dgmpipe.exhibit", "results/smoke", "page"]
+    command = [sys.executable, "-m", "dgmpipe.pages.exhibit", "results/smoke", "page"]
     command += ["--templates", str(smoke / "workflow/report")]
 
     def page() -> str:
@@ -349,7 +349,7 @@ def test_a_page_of_markdown_shows_a_tier_and_what_it_lacks(smoke: Path, tmp_path
 
 
 def test_a_page_does_not_replace_the_results_that_it_is_made_of(smoke: Path) -> None:
-    command = [sys.executable, "-m", "dgmpipe.exhibit", "results/smoke", "results/smoke"]
+    command = [sys.executable, "-m", "dgmpipe.pages.exhibit", "results/smoke", "results/smoke"]
     run = subprocess.run(command, cwd=smoke, capture_output=True, text=True, timeout=120)
     assert run.returncode == 1
     assert run.stderr.startswith("error: the page cannot replace the results in results/smoke")
@@ -360,7 +360,7 @@ def test_without_a_template_there_is_one_warning_and_every_result(
     results: Path, tmp_path: Path
 ) -> None:
     config = json.loads((results / "invocation.json").read_text())["config"]
-    command = [sys.executable, "-m", "dgmpipe.report", "--results", results]
+    command = [sys.executable, "-m", "dgmpipe.pages.report", "--results", results]
     run = subprocess.run(
         [*command, "--templates", tmp_path, "--snakefile", ROOT / "workflow/Snakefile"],
         input=json.dumps(config),
@@ -374,7 +374,7 @@ def test_without_a_template_there_is_one_warning_and_every_result(
 
 
 def test_where_nothing_is_made_yet_there_is_no_report_and_no_warning(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "dgmpipe.report", "--results", tmp_path]
+    command = [sys.executable, "-m", "dgmpipe.pages.report", "--results", tmp_path]
     command += ["--templates", ROOT / "workflow/report"]
     run = subprocess.run(
         [*command, "--snakefile", ROOT / "workflow/Snakefile"],
@@ -508,7 +508,7 @@ def test_a_changed_value_reruns_what_depends_on_it(
     ("file", "rerun"),
     [
         ("README.md", set()),
-        ("src/dgmpipe/tracking.py", set()),
+        ("src/dgmpipe/tracking/runs.py", set()),
         ("src/dgmpipe/figures/figure_11.py", {"figure_11"}),
         ("src/dgmpipe/figures/dgmpipe.mplstyle", {f"figure_{n:02}" for n in range(1, 12)}),
         ("src/dgmpipe/evaluation/quality.py", {"sample_quality", "generator_tables"}),

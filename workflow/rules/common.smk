@@ -8,8 +8,8 @@ import dgmpipe
 from dgmpipe.config import read_config
 from dgmpipe.config.read import check_files
 from dgmpipe.errors import UserError
-from dgmpipe.gpus import count_gpus
-from dgmpipe.locks import take_lock
+from dgmpipe.jobs.gpus import count_gpus
+from dgmpipe.jobs.locks import take_lock
 from dgmpipe.plan.digests import source_digest
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL, subjects
 from dgmpipe.plan.exhibits import exhibits, figure_of_model, study_exhibits
@@ -21,7 +21,7 @@ from dgmpipe.plan.trainings import (
     levels,
     training_key,
 )
-from dgmpipe.records import start_heartbeat
+from dgmpipe.tracking.records import start_heartbeat
 from snakemake.exceptions import WorkflowError
 
 # The code beside this file, unless the workflow was fetched without it.
@@ -213,7 +213,7 @@ def start():
 
 def track(event):
     """Tell MLflow that an invocation starts or ends; whatever happens there stops nothing."""
-    tell("dgmpipe.tracking", event, "--results", RESULTS)
+    tell("dgmpipe.tracking.runs", event, "--results", RESULTS)
 
 
 def make_report():
@@ -224,7 +224,7 @@ def make_report():
         "snakefile": workflow.main_snakefile,
     }
     tell(
-        "dgmpipe.report",
+        "dgmpipe.pages.report",
         *(part for name, path in files.items() for part in (f"--{name}", path)),
     )
 

@@ -23,7 +23,7 @@ import requests
 from dgmpipe.data.idx import idx_bytes
 from dgmpipe.errors import UserError
 from dgmpipe.files import replacing
-from dgmpipe.locks import locked
+from dgmpipe.jobs.locks import locked
 
 __all__ = ["MNIST_FILES", "fetch_mnist"]
 

@@ -1,8 +1,8 @@
 """What is measured of trained models."""
 
-from dgmpipe.evaluation.clusters import Clusters
-from dgmpipe.evaluation.energy import EnergyTestResult, energy_distance, energy_test
 from dgmpipe.evaluation.posterior import PosteriorGrid, posterior_grid
+from dgmpipe.statistics.clusters import Clusters
+from dgmpipe.statistics.energy import EnergyTestResult, energy_distance, energy_test
 
 __all__ = [
     "Clusters",

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dgmpipe.evaluation.clusters import Clusters
-from dgmpipe.evaluation.energy import (
+from dgmpipe.statistics.clusters import Clusters
+from dgmpipe.statistics.energy import (
     Contributions,
     EnergyTestResult,
     difference_standard_error,

@@ -8,9 +8,9 @@ from torch import Tensor
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import evenly_spread
 from dgmpipe.evaluation.differences import contributions_as_arrays
-from dgmpipe.evaluation.energy import energy_distance, energy_test
 from dgmpipe.evaluation.samples import evaluated_images
 from dgmpipe.evaluation.subject import Subject
+from dgmpipe.statistics.energy import energy_distance, energy_test
 from dgmpipe.streams import random_stream
 
 __all__ = ["energy_floor", "evaluate_energy"]

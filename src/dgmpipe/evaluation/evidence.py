@@ -13,10 +13,10 @@ from torch import Tensor
 
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import evenly_spread
-from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.evaluation.posterior import elbo, log_evidence
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.vae import VAE
+from dgmpipe.statistics.clusters import Clusters
 
 __all__ = ["evaluate_evidence", "evidence_of_images", "summarise_evidence"]
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from dgmpipe.arguments import to_tensor, whole_number
 from dgmpipe.data.mnist import evenly_spread
-from dgmpipe.evaluation.clusters import Clusters
-from dgmpipe.evaluation.energy import pairwise_distances, scaled_to_one
 from dgmpipe.models.classifier import Classifier
+from dgmpipe.statistics.clusters import Clusters
+from dgmpipe.statistics.energy import pairwise_distances, scaled_to_one
 
 __all__ = [
     "ClassHistogram",

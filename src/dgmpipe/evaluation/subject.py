@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import load_mnist
-from dgmpipe.evaluation.clusters import Clusters
 from dgmpipe.models.storage import load_model
+from dgmpipe.statistics.clusters import Clusters
 
 __all__ = ["Subject"]
 

@@ -16,7 +16,7 @@ from dgmpipe.arguments import whole_number
 from dgmpipe.data.made_up import no_digits, with_no_digits
 from dgmpipe.models.convolution import FromChannels, FromOneChannel
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
-from dgmpipe.training.task import Task
+from dgmpipe.models.task import Task
 
 __all__ = ["Classifier", "ClassifierTask"]
 

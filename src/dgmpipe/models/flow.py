@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dgmpipe.arguments import require_stream, to_tensor, whole_number
 from dgmpipe.models.inputs import require_batch, to_model
-from dgmpipe.training.task import Task
+from dgmpipe.models.task import Task
 
 __all__ = ["DIM", "Flow", "FlowTask", "Standardised", "log_normal", "negative_log_likelihood"]
 

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from dgmpipe.arguments import whole_number
-from dgmpipe.evaluation.energy import energy_distance
 from dgmpipe.models.convolution import FromChannels, FromOneChannel
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
-from dgmpipe.training.task import Task
+from dgmpipe.models.task import Task
+from dgmpipe.statistics.energy import energy_distance
 
 __all__ = ["GAN", "Discriminator", "GANTask", "frozen", "update"]
 

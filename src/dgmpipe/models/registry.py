@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from dgmpipe.config.kinds import KINDS
-from dgmpipe.training.task import Task
+from dgmpipe.models.task import Task
 
 __all__ = ["build_model", "task_class"]
 

@@ -13,7 +13,7 @@ from dgmpipe.arguments import require_stream, whole_number
 from dgmpipe.models.convolution import FromChannels, FromOneChannel
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
-from dgmpipe.training.task import Task
+from dgmpipe.models.task import Task
 
 __all__ = ["LIKELIHOODS", "VAE", "Encoder", "VAETask"]
 

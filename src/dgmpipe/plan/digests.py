@@ -17,13 +17,10 @@ __all__ = ["config_digest", "source_digest", "source_files"]
 _PACKAGE = Path(__file__).parents[1]
 
 # These cannot change a result: they report, lock, plan, or name things whose values are params.
-_WITHOUT_EFFECT: tuple[str, ...] = (
-    *("config", "plan", "tracking.py", "records.py", "mlflow_copy.py", "errors.py", "devices.py"),
-    *("locks.py", "progress.py", "job.py", "usage.py", "training/stopwatch.py"),
-)
+_WITHOUT_EFFECT = ("config", "plan", "tracking", "jobs", "errors.py", "training/stopwatch.py")
 
 # Beyond these a training's weights do not depend on what is measured of them.
-_MEASURES = ("evaluation",)
+_MEASURES = ("evaluation", "statistics")
 
 # What a module reads besides what it imports.
 _READ_BY = {_PACKAGE / "figures/style.py": [_PACKAGE / "figures/dgmpipe.mplstyle"]}

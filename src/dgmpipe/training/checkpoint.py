@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from dgmpipe.files import replacing
-from dgmpipe.locks import take_lock
+from dgmpipe.jobs.locks import take_lock
 
 __all__ = ["Checkpoints"]
 

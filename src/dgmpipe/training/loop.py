@@ -12,11 +12,11 @@ from torch import Tensor
 
 from dgmpipe.data.batches import Batches
 from dgmpipe.errors import Interrupted, UserError
-from dgmpipe.progress import Progress
+from dgmpipe.jobs.progress import Progress
+from dgmpipe.models.task import Task
 from dgmpipe.streams import random_stream
 from dgmpipe.training.checkpoint import Checkpoints
 from dgmpipe.training.stopwatch import Stopwatch
-from dgmpipe.training.task import Task
 
 __all__ = ["Row", "train"]
 

@@ -11,11 +11,11 @@ from scipy.special import ndtr
 from scipy.stats import poisson
 from sklearn.isotonic import isotonic_regression
 
-from dgmpipe.deviations import DEVIATIONS, Deviation
 from dgmpipe.evaluation.flow_report import KDE_POINTS, RK4_STEPS
 from dgmpipe.evaluation.flows import joined_at
-from dgmpipe.report import TITLES, pm
-from dgmpipe.tiers import Tier
+from dgmpipe.pages.deviations import DEVIATIONS, Deviation
+from dgmpipe.pages.report import TITLES, pm
+from dgmpipe.pages.tiers import Tier
 
 __all__ = ["STATEMENTS", "Earlier", "Statement", "verdict", "write_pages"]
 
@@ -767,7 +767,7 @@ def main() -> None:
     missing = [folder for folder in arguments.results if not (folder / "tables").is_dir()]
     if missing:
         sys.exit(f"error: {missing[0]} has no tables; run the workflow for that tier first")
-    command = "python -m dgmpipe.reproduction " + " ".join(map(str, arguments.results))
+    command = "python -m dgmpipe.pages.reproduction " + " ".join(map(str, arguments.results))
     tiers = [Tier(folder, arguments.images) for folder in arguments.results]
     write_pages(tiers, arguments.docs, arguments.configs, command)
 

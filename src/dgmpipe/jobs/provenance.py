@@ -10,7 +10,7 @@ import psutil
 
 __all__ = ["git_state", "machine"]
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def machine() -> str:

@@ -14,7 +14,7 @@ from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import load_mnist
 from dgmpipe.models.storage import load_model
 from dgmpipe.models.vae import VAE
-from dgmpipe.records import Record
+from dgmpipe.tracking.records import Record
 
 __all__ = ["Tier"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from dgmpipe.errors import UserError
-from dgmpipe.locks import take_lock
+from dgmpipe.jobs.locks import take_lock
 
 __all__ = ["choose_device"]
 

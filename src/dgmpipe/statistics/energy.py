@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from dgmpipe.arguments import to_tensor, whole_number
-from dgmpipe.evaluation.clusters import Clusters
+from dgmpipe.statistics.clusters import Clusters
 from dgmpipe.streams import random_stream
 
 __all__ = [

@@ -12,9 +12,9 @@ import pandas as pd
 from dgmpipe.config import Config, read_config
 from dgmpipe.config.read import tier_changes
 from dgmpipe.errors import UserError
+from dgmpipe.pages.report import dump_config, minute, provenance, write_captions
 from dgmpipe.plan.exhibits import SECTIONS, exhibits
-from dgmpipe.records import Record
-from dgmpipe.report import dump_config, minute, provenance, write_captions
+from dgmpipe.tracking.records import Record
 
 __all__ = ["write_exhibit"]
 
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--templates", type=Path, default=Path("workflow/report"))
     parser.add_argument("--configs", type=Path, default=Path("config"))
     arguments = parser.parse_args()
-    command = f"python -m dgmpipe.exhibit {arguments.results} {arguments.folder}"
+    command = f"python -m dgmpipe.pages.exhibit {arguments.results} {arguments.folder}"
     try:
         write_exhibit(**vars(arguments), command=command)
     except FileNotFoundError as error:

@@ -16,7 +16,7 @@ from dgmpipe.models.generator import Generator
 from dgmpipe.models.otflow import OTFlow
 from dgmpipe.models.realnvp import Coupling, RealNVP
 from dgmpipe.models.vae import LIKELIHOODS, VAE, kl_to_standard_normal
-from dgmpipe.tiers import Tier
+from dgmpipe.pages.tiers import Tier
 
 __all__ = ["DEVIATIONS", "Deviation"]
 

@@ -22,10 +22,10 @@ import yaml
 
 from dgmpipe.config import Config, read_config
 from dgmpipe.figures.figure_11 import FLOOR_QUANTILE
+from dgmpipe.jobs.provenance import machine
 from dgmpipe.plan.evaluations import REAL
 from dgmpipe.plan.exhibits import SECTIONS, Exhibit, exhibits
-from dgmpipe.provenance import machine
-from dgmpipe.records import Record
+from dgmpipe.tracking.records import Record
 
 __all__ = [
     "PAPER_MODELS",

@@ -1,6 +1,6 @@
 """Records of runs: a file under results/ says what there is to know of a run, and a copy follows.
 
-`dgmpipe.tracking` makes the copy at once or, if that fails, later from the file.
+`dgmpipe.tracking.runs` makes the copy at once or, if that fails, later from the file.
 """
 
 import contextlib

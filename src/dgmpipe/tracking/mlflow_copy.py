@@ -47,9 +47,9 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from dgmpipe.errors import UserError
-from dgmpipe.locks import locked
-from dgmpipe.records import Record
-from dgmpipe.redaction import public_address, redacted
+from dgmpipe.jobs.locks import locked
+from dgmpipe.tracking.records import Record
+from dgmpipe.tracking.redaction import public_address, redacted
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,0 +1,1 @@
+"""What surrounds the work of a job: its frame, devices, locks, progress and origin."""

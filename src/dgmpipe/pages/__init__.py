@@ -1,0 +1,1 @@
+"""Pages about the results: the report, the paper set beside it, and the page of a tier."""
