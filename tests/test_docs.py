@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,13 +16,12 @@ import pytest
 import yaml
 from snakemake.utils import update_config
 
-from dgmpipe.config import check_config
+from dgmpipe.config import read_config
 from dgmpipe.data import load_mnist
-from dgmpipe.errors import UserError
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")])
-FASHION = yaml.safe_load((ROOT / "config/fashion.yaml").read_text())
+FASHION = yaml.safe_load((ROOT / "config/fashion.yaml").read_text(encoding="utf-8"))
 CLOTHES = Path(FASHION["data"]["images"]["folder"])
 needs_clothes = pytest.mark.skipif(
     not CLOTHES.is_dir(), reason=f"there is no {CLOTHES}: apt install dataset-fashion-mnist"
@@ -49,15 +49,19 @@ def _run(folder: Path, *command: str) -> subprocess.CompletedProcess:
 
 def _apply(page: str, folder: Path) -> None:
     """Do to a copy what the blocks after a line with a path say: a new file, or lines added."""
-    blocks = re.findall(r"^`([\w/.]+)`:\n\n```(\w+)\n(.*?)^```", page, re.M | re.S)
+    blocks = re.findall(r"^(?:`([\w/.]+)`:\n\n)?```(\w*)\n(.*?)^```", page, re.M | re.S)
+    path = folder
     for name, kind, text in blocks:
-        path = folder / name
+        if name:
+            path = folder / name
+        elif kind != "diff":
+            continue
         if kind == "diff":
             lines = text.splitlines(keepends=True)
             old = "\n" + "".join(line[1:] for line in lines if line[0] == " ")
             new = "\n" + "".join(line[1:] for line in lines)
-            content = path.read_text()
-            assert content.count(old) == 1, f"the place in {name} is not what the page shows"
+            content = path.read_text(encoding="utf-8")
+            assert content.count(old) == 1, f"the place in {path} is not what the page shows"
             path.write_text(content.replace(old, new))
         else:
             assert not path.exists()
@@ -66,7 +70,7 @@ def _apply(page: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
     for link in re.findall(r"\]\(([^)#]+)", text):
         if not link.startswith("http"):
             assert (page.parent / link).exists(), link
@@ -74,17 +78,20 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.fixture(scope="module")
 def with_nice(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy with the model of docs/adding-a-model.md alone, in which its command has run."""
+    """A copy with the model of docs/adding-a-model.md, in which its command has run."""
     folder = _copy(tmp_path_factory.mktemp("nice"))
-    page = (ROOT / "docs/adding-a-model.md").read_text()
+    page = (ROOT / "docs/adding-a-model.md").read_text(encoding="utf-8")
     _apply(page, folder)
-    for path in (folder / "config/config.yaml", folder / "config/smoke.yaml"):
-        config = yaml.safe_load(path.read_text())
-        assert list(config["models"])[:3] == ["realnvp", "otflow", "nice"]
-        config["models"] = {"nice": config["models"]["nice"]}
-        path.write_text(yaml.safe_dump(config))
-    (command,) = re.findall(r"^snakemake (.*)$", page, re.M)
-    run = _run(folder, "-m", "snakemake", *command.split())
+    (command,) = re.findall(r"^snakemake (--cores 4 .*) -- ", page, re.M)
+    # Without the models that the page does not speak of.
+    left_out = "models={nice: {steps: 40}, realnvp: null, otflow: null}"
+    command = command.replace("'models={nice: {steps: 40}}'", f"'{left_out}'")
+    targets = ["tables/flows.csv", "figures/flow_nice.png"]
+    run = _run(
+        folder,
+        *("-m", "snakemake", *shlex.split(command), "--"),
+        *(f"results/smoke/{target}" for target in targets),
+    )
     assert run.returncode == 0, run.stderr[-5000:]
     return folder
 
@@ -98,15 +105,12 @@ def test_the_example_of_a_model_is_trained_and_measured(with_nice: Path) -> None
     assert table.loc["nice", "kl"] > 0
     assert table.loc["nice", "inverse_error"] < 1e-5
     history = pd.read_csv(results / "models/nice/seed_0/history.csv")
-    assert history["held_out_nll"].iloc[-1] < history["held_out_nll"].iloc[0] - 0.3
+    assert history["held_out_nll"].iloc[-1] < history["held_out_nll"].iloc[0]
+    assert (results / "figures/flow_nice.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_without_ot_flow_there_is_no_table_of_its_errors(with_nice: Path) -> None:
-    run = _run(with_nice, "-m", "snakemake", "-n", "--cores", "1", "all")
-    assert run.returncode == 0, run.stderr
-    assert "flow_table" in run.stdout + run.stderr
-    assert "otflow" not in run.stdout + run.stderr
-    assert [path.name for path in (with_nice / "results/smoke/tables").iterdir()] == ["flows.csv"]
+    assert not (with_nice / "results/smoke/tables/otflow_inverse_error.csv").exists()
     assert (with_nice / "results/smoke/report.html").is_file()
 
 
@@ -115,74 +119,37 @@ def test_the_example_of_a_model_passes_its_own_test_and_the_projects_style(
 ) -> None:
     run = _run(with_nice, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_nice.py")
     assert "3 passed" in run.stdout, run.stdout
-    files = ["src/dgmpipe/models/nice.py", "tests/test_nice.py"]
+    files = ["src/dgmpipe/models/nice.py", "src/dgmpipe/config/kinds.py", "tests/test_nice.py"]
     for command in (["check"], ["format", "--check"]):
         options = ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
         run = _run(with_nice, "-m", "ruff", *command, *options, *files)
         assert run.returncode == 0, run.stdout
 
 
-def test_the_figure_of_the_example_can_be_drawn(with_nice: Path) -> None:
-    page = (ROOT / "docs/adding-a-model.md").read_text()
-    (snippet,) = re.findall(r"```python\n(import numpy.*?)^```", page, re.M | re.S)
-    assert _run(with_nice, "-c", snippet).returncode == 0
-    assert (with_nice / "nice.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_a_typo_in_the_block_of_the_example_gets_a_sentence(with_nice: Path) -> None:
-    config = yaml.safe_load((with_nice / "config/smoke.yaml").read_text())
-    config["models"]["nice"]["widht"] = 8
-    with pytest.raises(UserError, match=r"'widht' at models.nice \(did you mean 'width'\?\)"):
-        check_config(config, with_nice / "workflow/schemas/config.schema.yaml")
-
-
-@pytest.mark.parametrize(
-    ("like", "name", "figure_11"),
-    [("vae", "wide_vae", False), ("dcgan_random", "lsgan_random", True)],
-)
-def test_a_further_model_of_images_is_compared_as_what_it_is(
-    like: str, name: str, figure_11: bool, tmp_path: Path
-) -> None:
-    """What the last section of the page says of models of images, as a dry run."""
-    folder = _copy(tmp_path)
-    catalogue = folder / "src/dgmpipe/models/catalog.py"
-    text = catalogue.read_text()
-    (line,) = re.findall(rf'^    "{like}": Entry\(.*\n', text, re.M)
-    catalogue.write_text(text.replace(line, line + line.replace(f'"{like}"', f'"{name}"')))
-    schema, config = folder / "workflow/schemas/config.schema.yaml", folder / "config/config.yaml"
-    rules, values = (yaml.safe_load(path.read_text()) for path in (schema, config))
-    known = rules["properties"]["models"]["properties"]
-    known[name] = known[like]
-    models = values["models"]
-    values["models"] = {"vae": models["vae"], name: models[like] | {"width": 64}}
-    schema.write_text(yaml.safe_dump(rules))
-    config.write_text(yaml.safe_dump(values))
-    run = _run(folder, "-m", "snakemake", "-n", "--cores", "1", "all")
-    assert run.returncode == 0, run.stdout + run.stderr
-    printed = run.stdout + run.stderr
-    planned = dict(re.findall(r"^(\w+) +(\d+)$", printed, re.M))
-    assert (planned["train"], planned["energy_test"], planned["generate_images"]) == ("2", "3", "2")
-    assert ("figure_11" in planned) == figure_11
-    for figure in ("figure_09", "figure_10"):
-        (block,) = re.findall(rf"^(?:local)?rule {figure}:\n(?: .*\n)+", printed, re.M)
-        assert f"evaluation/{name}/seed_0/samples.npz" in block
+    typo = "import yaml; from dgmpipe.config import read_config;"
+    typo += "config = yaml.safe_load(open('config/smoke.yaml'));"
+    typo += "config['models']['nice'] = {'kind': 'nice', 'widht': 8};"
+    run = _run(with_nice, "-c", typo + "read_config(config)")
+    assert "'widht' at models.nice (did you mean 'width'?)" in run.stderr
 
 
 @pytest.mark.parametrize("base", [[], ["smoke"]])
 def test_other_images_need_a_config_of_what_differs_alone(base: list[str]) -> None:
     config: dict = {}
     for name in ("config", *base, "fashion"):
-        update_config(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text()))
-    check_config(config, ROOT / "workflow/schemas/config.schema.yaml")
-    assert config["tier"] == "fashion"
-    assert config["data"]["images"] == FASHION["data"]["images"]
+        text = (ROOT / f"config/{name}.yaml").read_text(encoding="utf-8")
+        update_config(config, yaml.safe_load(text))
+    read = read_config(config)
+    assert read.tier == "fashion"
+    assert read.data.images.md5.model_dump(by_alias=True) == FASHION["data"]["images"]["md5"]
     assert set(FASHION) == {"tier", "data"}
 
 
 def test_the_page_shows_the_config_of_other_images() -> None:
-    page = (ROOT / "docs/adding-a-dataset.md").read_text()
+    page = (ROOT / "docs/adding-a-dataset.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^`config/fashion.yaml`:\n\n```yaml\n(.*?)^```", page, re.M | re.S)
-    assert block == (ROOT / "config/fashion.yaml").read_text()
+    assert block == (ROOT / "config/fashion.yaml").read_text(encoding="utf-8")
 
 
 @needs_clothes
@@ -197,12 +164,12 @@ def test_the_md5s_are_those_of_debians_files() -> None:
 @needs_clothes
 def test_other_images_are_fetched_and_shown(tmp_path: Path) -> None:
     folder = _copy(tmp_path)
-    page = (ROOT / "docs/adding-a-dataset.md").read_text()
+    page = (ROOT / "docs/adding-a-dataset.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"^snakemake (.* -- .*)$", page, re.M)
     run = _run(folder, "-m", "snakemake", *command.split())
     assert run.returncode == 0, run.stderr[-5000:]
     assert {path.name for path in (folder / "results").glob("*/")} >= {"data", "fashion"}
-    images, labels = load_mnist(folder / "results/data/fashion-mnist", "train")
+    images, labels = load_mnist(next((folder / "results/data").glob("fashion-mnist-*")), "train")
     assert images.shape == (60_000, 28, 28)
     assert labels.bincount().tolist() == 10 * [6000]
     shown = np.load(folder / "results/fashion/data/images.npz")["images"]

@@ -208,7 +208,9 @@ def _validate(kind: type[_Block], block: Any, at: str = "") -> _Block:
     try:
         return kind.model_validate(block)
     except ValidationError as error:
-        raise UserError(_explain(error.errors()[0], kind, at)) from None
+        # A key that is misspelt is missing as well; the first says what to do.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        raise UserError(_explain(first, kind, at)) from None
 
 
 def _explain(error: ErrorDetails, kind: type[BaseModel], at: str) -> str:
