@@ -265,19 +265,19 @@ ARGUMENTS = {
     ),
     "density of points in space": (
         lambda: MoonsDensity(0.05).log_prob(torch.zeros(4, 3)),
-        "points must be floats of shape (N, 2), not torch.float32 of shape (4, 3)",
+        "points must have shape (N, 2), not (4, 3)",
     ),
     "density at NaN": (
         lambda: MoonsDensity(0.05).log_prob(torch.full((4, 2), torch.nan)),
-        "points must be finite, but some are NaN or infinite",
+        "points must be numbers, but some are NaN",
     ),
     "flow without layers": (
         lambda: RealNVP(0),
-        "num_layers and width must be at least 1, not 0 and 128",
+        "num_layers must be at least 1, not 0",
     ),
     "flow of width 0": (
         lambda: OTFlow(0),
-        "width, num_steps and rank must be at least 1, not 0, 8 and 3",
+        "width must be at least 1, not 0",
     ),
     "flow of points in space": (
         lambda: _FLOW.log_prob(torch.zeros(4, 3)),
@@ -287,9 +287,9 @@ ARGUMENTS = {
         lambda: OTFlow().inverse(torch.zeros(2)),
         "points must have shape (N, 2), not (2,)",
     ),
-    "flow of a list": (
-        lambda: _FLOW.log_prob([[0.0, 1.0]]),
-        "points must be a tensor, not of type list",
+    "flow of text": (
+        lambda: _FLOW.log_prob("a flow"),
+        "points must be real numbers, not <U6; convert the text to numbers",
     ),
     "flow in another precision": (
         lambda: _FLOW.log_prob(torch.zeros(4, 2).double()),
@@ -310,7 +310,7 @@ ARGUMENTS = {
     ),
     "generator without a latent space": (
         lambda: Generator(0),
-        "latent_dim and width must be at least 1, not 0 and 32",
+        "latent_dim must be at least 1, not 0",
     ),
     "latent points of another dimension": (
         lambda: Generator()(torch.zeros(4, 3)),
@@ -356,7 +356,7 @@ ARGUMENTS = {
     ),
     "posterior on a grid that is too coarse": (
         lambda: posterior_grid(_MODEL, _ONE[0, 0], resolution=3),
-        "limit must be positive and resolution at least 4, not 5 and 3",
+        "resolution must be at least 4, not 3",
     ),
     "posterior of a model with another latent space": (
         lambda: posterior_grid(VAE(Encoder(3), Generator(3)), _ONE[0, 0]),
@@ -364,7 +364,7 @@ ARGUMENTS = {
     ),
     "energy test of nothing": (
         lambda: energy_test(torch.zeros(0, 2), torch.zeros(4, 2)),
-        "x must hold at least one point of real numbers, not torch.float32 of shape (0, 2)",
+        "x must hold at least one point, not torch.float32 of shape (0, 2) on cpu",
     ),
     "energy test with NaN": (
         lambda: energy_test(torch.zeros(4, 2), torch.full((4, 2), torch.nan)),
@@ -384,7 +384,7 @@ ARGUMENTS = {
     ),
     "batches larger than the data": (
         lambda: ImageBatches(torch.zeros(3, 28, 28, dtype=torch.uint8), 4, _STREAM),
-        "batch_size must be between 1 and the 3 images, not 4",
+        "batch_size must be between 1 and the 3 data, not 4",
     ),
     "labels of other images": (
         lambda: LabelledBatches(

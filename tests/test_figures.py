@@ -18,9 +18,10 @@ from dgmpipe.figures.figure_07 import figure_07
 from dgmpipe.figures.figure_08 import figure_08
 from dgmpipe.figures.figure_09 import figure_09
 from dgmpipe.figures.figure_10 import figure_10
-from dgmpipe.figures.figure_11 import COLOURS, Curves, figure_11
+from dgmpipe.figures.figure_11 import Curves, figure_11
 
-MODULES = ["style", *(f"figure_{number:02}" for number in (1, 2, 3, 7, 8, 9, 10, 11))]
+FUNCTIONS = ("01", "02", "03", "04", "07", "08", "09", "10", "11", "flow", "study")
+MODULES = ["style", *(f"figure_{name}" for name in FUNCTIONS)]
 
 
 def some_images(number):
@@ -92,12 +93,13 @@ def some_curves(seeds):
     steps = np.arange(0, 100, 10)
     return [
         Curves(
-            f"{kind}_{start}",
+            colour,
+            start == "vae",
             f"{kind}, {start}",
             steps,
             scale * np.exp(-steps / 50 + np.random.default_rng(1).normal(size=(seeds, 10)) / 10),
         )
-        for kind, scale in (("dcgan", 5), ("wgan", 3))
+        for colour, (kind, scale) in enumerate([("dcgan", 5), ("wgan", 3)])
         for start in ("random", "vae")
     ]
 
@@ -260,10 +262,10 @@ def test_figure_11_has_blue_dcgan_red_wgan_random_dashed_and_vae_solid():
     axes = figure_11(some_curves(1), some_floor()).axes[0]
     look = {line.get_label(): (line.get_color(), line.get_linestyle()) for line in axes.lines}
     assert look == {
-        "dcgan, random": (COLOURS["dcgan"], "--"),
-        "dcgan, vae": (COLOURS["dcgan"], "-"),
-        "wgan, random": (COLOURS["wgan"], "--"),
-        "wgan, vae": (COLOURS["wgan"], "-"),
+        "dcgan, random": (style.DATA, "--"),
+        "dcgan, vae": (style.DATA, "-"),
+        "wgan, random": (style.LATENT, "--"),
+        "wgan, vae": (style.LATENT, "-"),
     }
 
 
@@ -352,18 +354,24 @@ def test_figure_11_has_no_band_where_real_images_have_negative_distances():
     assert axes.get_ylim()[0] > 0
 
 
-def test_figure_11_has_a_colour_for_each_further_kind_of_gan():
-    names = ("dcgan_vae", "lsgan_random", "lsgan_vae", "gan_of_mine")
+def test_figure_11_tells_further_kinds_and_models_apart():
+    """A kind by its colour, a second model of one kind and start by its marks."""
     curve = some_curves(1)[0]
-    figure = figure_11([curve._replace(model=m, title=m) for m in names], some_floor())
-    look = {
-        line.get_label(): (line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines
-    }
-    assert [line for _, line in look.values()] == ["-", "--", "-", "-"]
-    colours = {name: colour for name, (colour, _) in look.items()}
-    assert colours["dcgan_vae"] == COLOURS["dcgan"]
-    assert colours["lsgan_random"] == colours["lsgan_vae"]
-    assert len({*COLOURS.values(), *colours.values()}) == 4
+    models = [(1, True), (2, False), (2, True), (2, True), (2, True)]
+    drawn = [
+        curve._replace(colour=colour, started=started, title=str(n))
+        for n, (colour, started) in enumerate(models)
+    ]
+    lines = figure_11(drawn, some_floor()).axes[0].lines
+    looks = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines]
+    colour = style.SERIES_COLOURS[2]
+    assert looks == [
+        (style.LATENT, "-", "None"),
+        (colour, "--", "None"),
+        (colour, "-", "None"),
+        (colour, "-", "o"),
+        (colour, "-", "s"),
+    ]
 
 
 def test_roles_differ_in_grey():
