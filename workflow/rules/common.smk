@@ -108,9 +108,7 @@ def key_of(wildcards):
 
 
 def checkpoints_of(wildcards):
-    return (
-        f"{RESULTS}/checkpoints/{wildcards.model}/seed_{wildcards.seed}/{key_of(wildcards)}"
-    )
+    return f"{RESULTS}/checkpoints/{wildcards.model}/seed_{wildcards.seed}/{key_of(wildcards)}"
 
 
 def subject_code(evaluation):
@@ -158,7 +156,9 @@ def judge_of(evaluation):
     """The trained classifier, for an evaluation that asks it."""
     if not evaluation.judged:
         return []
-    return [trained("model.safetensors", m, SHOWN_SEED) for m in CONFIG.of_family("judge")]
+    return [
+        trained("model.safetensors", m, SHOWN_SEED) for m in CONFIG.of_family("judge")
+    ]
 
 
 def settings_of(wildcards):
@@ -167,11 +167,15 @@ def settings_of(wildcards):
 
 
 def asked_figure(wildcards):
-    return figure_of_model(CONFIG, wildcards.figure, wildcards.model, int(wildcards.seed))
+    return figure_of_model(
+        CONFIG, wildcards.figure, wildcards.model, int(wildcards.seed)
+    )
 
 
 def exhibit_files(wanted):
-    return [f"<results>/{file}" for exhibit in wanted for file in exhibit.outputs.values()]
+    return [
+        f"<results>/{file}" for exhibit in wanted for file in exhibit.outputs.values()
+    ]
 
 
 def caption(name):
@@ -187,8 +191,12 @@ def start():
         raise WorkflowError(
             f"another Snakemake is making {RESULTS} in this folder; wait until it has ended"
         )
-    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name.startswith("train")]
-    if planned := [(job.wildcards.model, job.wildcards.seed) for job in jobs if job.wildcards]:
+    jobs = [
+        job for job in workflow.dag.needrun_jobs() if job.rule.name.startswith("train")
+    ]
+    if planned := [
+        (job.wildcards.model, job.wildcards.seed) for job in jobs if job.wildcards
+    ]:
         hours = core_hours(CONFIG, planned, Path("results"))
         print(
             f"{len(planned)} trainings, about {hours:.1f} core hours without evaluations",
@@ -209,7 +217,10 @@ def make_report():
         "templates": REPORT,
         "snakefile": workflow.main_snakefile,
     }
-    tell("dgmpipe.report", *(part for name, path in files.items() for part in (f"--{name}", path)))
+    tell(
+        "dgmpipe.report",
+        *(part for name, path in files.items() for part in (f"--{name}", path)),
+    )
 
 
 def tell(module, *arguments):

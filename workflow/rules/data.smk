@@ -14,9 +14,9 @@ rule fetch_images:
         "<logs>/fetch_images.log",
     benchmark:
         "<benchmarks>/fetch_images.tsv"
+    localrule: True
     conda:
         "../envs/dgmpipe.yaml"
-    localrule: True
     params:
         # Not the folder that the files may come from: the same bytes make the same results.
         md5=CONFIG.data.images.md5.model_dump(by_alias=True),
@@ -31,9 +31,9 @@ rule show_moons:
         "<logs>/show_moons.log",
     benchmark:
         "<benchmarks>/show_moons.tsv"
+    localrule: True
     conda:
         "../envs/dgmpipe.yaml"
-    localrule: True
     params:
         moons=CONFIG.data.moons.model_dump(),
         seed=SHOWN_SEED,
@@ -51,9 +51,9 @@ rule show_images:
         "<logs>/show_images.log",
     benchmark:
         "<benchmarks>/show_images.tsv"
+    localrule: True
     conda:
         "../envs/dgmpipe.yaml"
-    localrule: True
     params:
         num_images=CONFIG.evaluation.samples.num_images,
         seed=SHOWN_SEED,

@@ -19,11 +19,11 @@ for evaluation in EVALUATIONS:
             f"<logs>/{evaluation.name}/{{model}}_seed_{{seed}}.log",
         benchmark:
             f"<benchmarks>/{evaluation.name}/{{model}}_seed_{{seed}}.tsv"
-        conda:
-            "../envs/dgmpipe.yaml"
         wildcard_constraints:
             model=alternatives(models),
         localrule: evaluation.local
+        conda:
+            "../envs/dgmpipe.yaml"
         threads: 1
         resources:
             mem_mb=growing(CONFIG.cluster.evaluation_mb),

@@ -23,9 +23,9 @@ for exhibit in EXHIBITS:
             f"<logs>/{exhibit.name}.log",
         benchmark:
             f"<benchmarks>/{exhibit.name}.tsv"
+        localrule: True
         conda:
             "../envs/dgmpipe.yaml"
-        localrule: True
         params:
             function=exhibit.function,
             arguments=exhibit.params,
@@ -45,12 +45,12 @@ rule figure_of_model:
         pdf="<results>/figures/any/{figure}_{model}_seed_{seed}.pdf",
     log:
         "<logs>/figure_of_model/{figure}_{model}_seed_{seed}.log",
-    conda:
-        "../envs/dgmpipe.yaml"
     wildcard_constraints:
         figure="flow|posterior|latent",
         model=alternatives(CONFIG.models),
     localrule: True
+    conda:
+        "../envs/dgmpipe.yaml"
     params:
         function=lambda wildcards: asked_figure(wildcards).function,
         arguments=lambda wildcards: asked_figure(wildcards).params,

@@ -16,10 +16,10 @@ for depth, models in enumerate(levels(CONFIG)):
             "<logs>/train/{model}_seed_{seed}.log",
         benchmark:
             "<benchmarks>/train/{model}_seed_{seed}.tsv"
-        conda:
-            "../envs/dgmpipe.yaml"
         wildcard_constraints:
             model=alternatives(models),
+        conda:
+            "../envs/dgmpipe.yaml"
         threads: 1
         resources:
             mem_mb=growing(CONFIG.cluster.training_mb),
