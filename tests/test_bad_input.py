@@ -337,6 +337,10 @@ ARGUMENTS = {
         lambda: OTFlow().inverse(torch.zeros(2)),
         "points must have shape (N, 2), not (2,)",
     ),
+    "flow of text": (
+        lambda: _FLOW.log_prob("a flow"),
+        "points must be real numbers, not <U6; convert the text to numbers",
+    ),
     "flow in another precision": (
         lambda: _FLOW.log_prob(torch.zeros(4, 2).double()),
         f"points {_FLOAT64}",
@@ -430,7 +434,7 @@ ARGUMENTS = {
     ),
     "batches larger than the data": (
         lambda: ImageBatches(torch.zeros(3, 28, 28, dtype=torch.uint8), 4, _STREAM),
-        "batch_size must be between 1 and the 3 images, not 4",
+        "batch_size must be between 1 and the 3 data, not 4",
     ),
     "labels of other images": (
         lambda: LabelledBatches(

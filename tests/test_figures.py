@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -18,9 +19,11 @@ from dgmpipe.figures.figure_07 import figure_07
 from dgmpipe.figures.figure_08 import figure_08
 from dgmpipe.figures.figure_09 import figure_09
 from dgmpipe.figures.figure_10 import figure_10
-from dgmpipe.figures.figure_11 import COLOURS, Curves, figure_11
+from dgmpipe.figures.figure_11 import Curves, figure_11
+from dgmpipe.figures.figure_study import figure_study
 
-MODULES = ["style", *(f"figure_{number:02}" for number in (1, 2, 3, 7, 8, 9, 10, 11))]
+FUNCTIONS = ("01", "02", "03", "04", "07", "08", "09", "10", "11", "flow", "study")
+MODULES = ["style", *(f"figure_{name}" for name in FUNCTIONS)]
 
 
 def some_images(number):
@@ -92,18 +95,47 @@ def some_curves(seeds):
     steps = np.arange(0, 100, 10)
     return [
         Curves(
-            f"{kind}_{start}",
+            colour,
+            start == "vae",
             f"{kind}, {start}",
             steps,
             scale * np.exp(-steps / 50 + np.random.default_rng(1).normal(size=(seeds, 10)) / 10),
         )
-        for kind, scale in (("dcgan", 5), ("wgan", 3))
+        for colour, (kind, scale) in enumerate([("dcgan", 5), ("wgan", 3)])
         for start in ("random", "vae")
     ]
 
 
 def some_floor():
     return np.random.default_rng(2).normal(size=100) * 0.005
+
+
+def some_study():
+    """Two models at three noises and two seeds; one measure is of one model alone."""
+    rows = [
+        {
+            "model": model,
+            "noise": noise,
+            "seed": seed,
+            "flow.kl": (1 + seed) * noise,
+            "flow.nll": noise if model == "a" else np.nan,
+        }
+        for model in ("a", "b")
+        for noise in (0.2, 0.05, 0.01)
+        for seed in (0, 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def draw_study(**changes):
+    settings = {
+        "x": "noise",
+        "measures": ["flow.kl", "flow.nll"],
+        "titles": {"a": "Real NVP", "b": "OT-Flow"},
+        "log_x": True,
+        "log_y": ["flow.kl"],
+    }
+    return figure_study(some_study(), **settings | changes)
 
 
 FIGURES = {
@@ -115,6 +147,7 @@ FIGURES = {
     "09": lambda: figure_09(some_images(16), {"VAE": some_images(9)}),
     "10": lambda: figure_10({"VAE": some_images(20), "DCGAN": some_images(20)}),
     "11": lambda: figure_11(some_curves(3), some_floor()),
+    "study": draw_study,
 }
 
 
@@ -134,7 +167,17 @@ def drawn(request):
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [("01", 3), ("02", 2), ("03", 2), ("07", 10), ("08", 4), ("09", 2), ("10", 2), ("11", 1)],
+    [
+        ("01", 3),
+        ("02", 2),
+        ("03", 2),
+        ("07", 10),
+        ("08", 4),
+        ("09", 2),
+        ("10", 2),
+        ("11", 1),
+        ("study", 2),
+    ],
 )
 def test_figures_have_their_panels(name, number):
     figure = FIGURES[name]()
@@ -260,10 +303,10 @@ def test_figure_11_has_blue_dcgan_red_wgan_random_dashed_and_vae_solid():
     axes = figure_11(some_curves(1), some_floor()).axes[0]
     look = {line.get_label(): (line.get_color(), line.get_linestyle()) for line in axes.lines}
     assert look == {
-        "dcgan, random": (COLOURS["dcgan"], "--"),
-        "dcgan, vae": (COLOURS["dcgan"], "-"),
-        "wgan, random": (COLOURS["wgan"], "--"),
-        "wgan, vae": (COLOURS["wgan"], "-"),
+        "dcgan, random": (style.DATA, "--"),
+        "dcgan, vae": (style.DATA, "-"),
+        "wgan, random": (style.LATENT, "--"),
+        "wgan, vae": (style.LATENT, "-"),
     }
 
 
@@ -352,18 +395,56 @@ def test_figure_11_has_no_band_where_real_images_have_negative_distances():
     assert axes.get_ylim()[0] > 0
 
 
-def test_figure_11_has_a_colour_for_each_further_kind_of_gan():
-    names = ("dcgan_vae", "lsgan_random", "lsgan_vae", "gan_of_mine")
+def test_figure_11_tells_further_kinds_and_models_apart():
+    """A kind by its colour, a second model of one kind and start by its marks."""
     curve = some_curves(1)[0]
-    figure = figure_11([curve._replace(model=m, title=m) for m in names], some_floor())
-    look = {
-        line.get_label(): (line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines
-    }
-    assert [line for _, line in look.values()] == ["-", "--", "-", "-"]
-    colours = {name: colour for name, (colour, _) in look.items()}
-    assert colours["dcgan_vae"] == COLOURS["dcgan"]
-    assert colours["lsgan_random"] == colours["lsgan_vae"]
-    assert len({*COLOURS.values(), *colours.values()}) == 4
+    models = [(1, True), (2, False), (2, True), (2, True), (2, True)]
+    drawn = [
+        curve._replace(colour=colour, started=started, title=str(n))
+        for n, (colour, started) in enumerate(models)
+    ]
+    lines = figure_11(drawn, some_floor()).axes[0].lines
+    looks = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines]
+    colour = style.SERIES_COLOURS[2]
+    assert looks == [
+        (style.LATENT, "-", "None"),
+        (colour, "--", "None"),
+        (colour, "-", "None"),
+        (colour, "-", "o"),
+        (colour, "-", "s"),
+    ]
+
+
+def test_a_study_has_the_mean_over_the_seeds_with_a_bar_between_them():
+    left, right = panels(draw_study())
+    (first, second) = left.containers
+    for bars in (first, second):
+        assert list(bars.lines[0].get_xdata()) == [0.01, 0.05, 0.2]
+        assert bars.lines[0].get_ydata() == pytest.approx([0.015, 0.075, 0.3])
+        ends = [segment[:, 1] for segment in bars.lines[2][0].get_segments()]
+        assert np.stack(ends)[-1] == pytest.approx([0.2, 0.4])
+    assert left.get_xscale() == left.get_yscale() == "log"
+    assert [tick.get_text() for tick in left.get_xticklabels()] == ["0.01", "0.05", "0.20"]
+    assert right.get_yscale() == "linear"
+    lacking = np.asarray(right.containers[1].lines[0].get_ydata(), float)
+    assert np.isnan(lacking).all(), "what there is not is a gap"
+    figure = draw_study()
+    assert [text.get_text() for text in figure.legends[0].texts] == ["Real NVP", "OT-Flow"]
+
+
+def test_a_study_of_what_is_no_number_has_its_values_side_by_side():
+    table = some_study().assign(likelihood="bernoulli")
+    table.loc[table["noise"] == 0.01, "likelihood"] = "continuous_bernoulli"
+    titles = {"a": "A"}
+    axes, *_ = panels(figure_study(table, x="likelihood", measures=["flow.kl"], titles=titles))
+    labels = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert labels == ["bernoulli", "continuous_bernoulli"]
+
+
+@pytest.mark.parametrize(("x", "measure"), [("nose", "flow.kl"), ("noise", "flow.lk")])
+def test_a_study_of_what_the_table_has_not_is_refused(x, measure):
+    with pytest.raises(ValueError, match=r"no column (nose|flow.lk)"):
+        draw_study(x=x, measures=[measure], log_y=[])
 
 
 def test_roles_differ_in_grey():

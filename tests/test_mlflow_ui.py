@@ -13,23 +13,23 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from dgmpipe.models.catalog import MODELS
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel
 from playwright.sync_api import Browser, Page
 
+from dgmpipe.config import read_config
 from dgmpipe.models import load_model
 from dgmpipe.models.flow import Flow
 from dgmpipe.models.registry import task_class
 from dgmpipe.models.storage import save_weights
-from dgmpipe.tracking.runs import RunLogger, catch_up, datasets, finish_invocation, start_invocation
+from dgmpipe.plan.trainings import data_digest
+from dgmpipe.tracking.runs import RunLogger, catch_up, finish_invocation, start_invocation
 from mlflow_server import mlflow_ui
 
 ROOT = Path(__file__).parent.parent
-CONFIG = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
-HYPERPARAMETERS = CONFIG["models"] | {
-    "otflow": CONFIG["models"]["otflow"] | {"evaluation_rk4_steps": 2}  # faster to export
-}
+WRITTEN = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
+WRITTEN["models"]["otflow"]["evaluation_rk4_steps"] = 2  # faster to export
+CONFIG = read_config(WRITTEN)
 RESULTS = Path("results/smoke")
 STORE = "sqlite:///results/mlflow.db"
 GANS = ("dcgan_random", "dcgan_vae", "wgan_random", "wgan_vae")
@@ -72,17 +72,18 @@ def _train(model: str, seed: int, final: float) -> None:
     """Leave what a training of a few steps would leave, in results/ and in MLflow."""
     folder = RESULTS / f"models/{model}/seed_{seed}"
     torch.manual_seed(seed)
-    save_weights(task_class(model).build(HYPERPARAMETERS[model]), folder / "model.safetensors")
-    summary = {"model": model, "seed": seed, "hyperparameters": HYPERPARAMETERS[model]}
+    settings = CONFIG.models[model]
+    network = task_class(settings.kind).build(settings.model_dump())
+    save_weights(network, folder / "model.safetensors")
+    summary = {"kind": settings.kind, "hyperparameters": settings.model_dump()}
     (folder / "summary.json").write_text(json.dumps(summary))
     history = [{"step": s, METRICS[model]: final + 8 / (s + 10) - 0.1} for s in range(0, 80, 10)]
     pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
     with RunLogger(
-        tier="smoke",
-        model=model,
+        CONFIG,
+        model,
         seed=seed,
-        config=HYPERPARAMETERS[model],
-        data=datasets(CONFIG)["moons" if MODELS[model].dataset == "moons" else "images"],
+        data=data_digest(CONFIG, model),
         key="abcdef",
         device="cpu",
         invocation=RESULTS / "invocation.json",
@@ -99,7 +100,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        start_invocation("smoke", CONFIG, RESULTS / "invocation.json")
+        start_invocation("smoke", WRITTEN, RESULTS / "invocation.json")
         for model, final in FINAL.items():
             _train(model, 0, final)
         figure = ROOT / "docs/paper-tier/figures/figure_11_energy_distance.png"
@@ -180,7 +181,7 @@ def test_a_figure_is_shown_where_it_is(reviewed: Reviewed, page: Page) -> None:
 def test_a_run_says_what_it_is_for_and_what_it_used(reviewed: Reviewed, page: Page) -> None:
     run = f"{reviewed.uri}/#/experiments/1/runs/{reviewed.runs['wgan_vae seed 0']}"
     page.goto(run)
-    page.get_by_text("Is a transport cost a better teacher for the generator of a VAE").wait_for()
+    page.get_by_text("How near are its images to real ones?").wait_for()
     page.get_by_role("link", name="pipeline smoke").first.wait_for()
     page.goto(f"{run}/system-metrics")
     for name in ("cpu_percent", "memory_mb"):

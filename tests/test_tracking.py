@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dataclasses
 import io
 import json
 import multiprocessing
@@ -23,31 +24,35 @@ import mlflow
 import pytest
 import sqlalchemy
 import torch
+import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 import dgmpipe
 from daemons import free_port
+from dgmpipe.config import read_config
 from dgmpipe.errors import Interrupted
-from dgmpipe.jobs.provenance import config_digest, git_state
-from dgmpipe.tracking import mlflow_copy, records, tracking
+from dgmpipe.jobs.provenance import git_state
+from dgmpipe.plan.digests import config_digest
+from dgmpipe.plan.trainings import data_digest
 from dgmpipe.tracking.mlflow_copy import Copy, experiment_name, tracking_uri
 from dgmpipe.tracking.records import Record, is_gone, process_name
 from dgmpipe.tracking.runs import (
     RunLogger,
     catch_up,
-    datasets,
     finish_invocation,
+    mlflow_copy,
+    records,
     start_invocation,
 )
+from dgmpipe.tracking.runs import runs as tracking
 
 UNREACHABLE = "http://127.0.0.1:9"
-CONFIG = {"width": 32, "learning_rate": 0.002}
-WHOLE_CONFIG = {
-    "tier": "smoke",
-    "data": {"images": {"name": "mnist", "md5": {}}, "moons": {"noise": 0.05}},
-}
-MNIST = datasets(WHOLE_CONFIG)["images"]
+SMOKE = yaml.safe_load((Path(__file__).parents[1] / "config/smoke.yaml").read_text())
+WHOLE_CONFIG = SMOKE | {"models": {name: SMOKE["models"][name] for name in ("vae", "realnvp")}}
+CONFIG = read_config(WHOLE_CONFIG)
+SETTINGS = CONFIG.models["vae"].model_dump()
+MNIST = ("mnist-sample", data_digest(CONFIG, "vae"))
 ROWS = [
     {"step": 0, "held_out": 9.5},
     {"step": 20, "loss": 4.25, "held_out": 3.0},
@@ -93,11 +98,10 @@ def tier(
 
 def _logger(tier: str, **changes: Any) -> RunLogger:
     arguments = {
-        "tier": tier,
+        "config": dataclasses.replace(CONFIG, tier=tier),
         "model": "vae",
         "seed": 3,
-        "config": CONFIG,
-        "data": MNIST,
+        "data": MNIST[1],
         "key": "abcdef",
         "device": "cpu",
         "invocation": INVOCATION,
@@ -143,7 +147,7 @@ def _artifacts(run: Run) -> dict[str, int]:
 def _assert_complete(run: Run) -> None:
     """The run is what `_train` makes of it when nothing goes wrong."""
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"width": "32", "learning_rate": "0.002"}
+    assert run.data.params == {name: str(value) for name, value in SETTINGS.items()}
     assert _points(run) == {
         name: [(row["step"], row[name]) for row in ROWS if name in row]
         for name in ("loss", "held_out")
@@ -194,7 +198,7 @@ def test_an_invocation_makes_database_experiment_and_parent(
     results = Path(store.removeprefix("sqlite:///")).parent
     (kept,) = (results / "mlartifacts/dgmpipe-laptop").rglob("config.json")
     assert json.loads(kept.read_text()) == WHOLE_CONFIG
-    assert {i.dataset.name for i in parent.inputs.dataset_inputs} == {"mnist", "moons"}
+    assert {i.dataset.name for i in parent.inputs.dataset_inputs} == {"mnist-sample", "moons"}
     assert {path.name for path in results.iterdir()} == {
         "mlartifacts",
         "mlflow.db",
@@ -360,7 +364,7 @@ def test_a_training_is_a_nested_run_with_all_that_tells_it_apart(tier: str) -> N
         "tier": tier,
         "model": "vae",
         "seed": "3",
-        "config.digest": config_digest(CONFIG),
+        "config.digest": config_digest(SETTINGS),
         "dgmpipe.key": "abcdef",
         "dgmpipe.folder": os.getcwd(),
         **git_state(),

@@ -20,6 +20,7 @@ from dgmpipe.plan.trainings import (
     image_folder,
     levels,
     training_key,
+    trainings,
 )
 from dgmpipe.tracking.records import start_heartbeat
 from snakemake.exceptions import WorkflowError
@@ -127,13 +128,8 @@ def trained(file, model, seed):
 
 
 def trained_files(file):
-    """A file of every training; a judge is trained once, for all seeds."""
-    judges = CONFIG.of_family("judge")
-    return [
-        trained(file, model, seed)
-        for model in CONFIG.models
-        for seed in ([SHOWN_SEED] if model in judges else CONFIG.seeds)
-    ]
+    """A file of every training."""
+    return [trained(file, model, seed) for model, seed in trainings(CONFIG)]
 
 
 def training_data(wildcards):
@@ -199,12 +195,12 @@ def start():
     jobs = [
         job for job in workflow.dag.needrun_jobs() if job.rule.name.startswith("train")
     ]
-    if trainings := [
+    if planned := [
         (job.wildcards.model, job.wildcards.seed) for job in jobs if job.wildcards
     ]:
-        hours = core_hours(CONFIG, trainings, Path("results"))
+        hours = core_hours(CONFIG, planned, Path("results"))
         print(
-            f"{len(trainings)} trainings, about {hours:.1f} core hours without evaluations",
+            f"{len(planned)} trainings, about {hours:.1f} core hours without evaluations",
             file=sys.stderr,
         )
     track("start")

@@ -55,7 +55,7 @@ def figure_study(
                 axes.xaxis.set_minor_formatter(NullFormatter())
             if measure in log_y:
                 axes.set_yscale("log")
-            axes.set(xlabel=x.replace("_", " "), title=_words(measure))
+            axes.set(xlabel=x.replace("_", " "), ylabel=_words(measure))
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
     return figure

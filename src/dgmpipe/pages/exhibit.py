@@ -14,6 +14,7 @@ from dgmpipe.config.read import tier_changes
 from dgmpipe.errors import UserError
 from dgmpipe.pages.report import dump_config, minute, provenance, write_captions
 from dgmpipe.plan.exhibits import SECTIONS, exhibits
+from dgmpipe.plan.trainings import trainings
 from dgmpipe.tracking.records import Record
 
 __all__ = ["write_exhibit"]
@@ -74,14 +75,13 @@ def write_exhibit(
     for path in made:
         shutil.copy(path, folder / path.parent.name)
     names = {path.stem for path in made}
-    trainings, missing = "", ""
-    for model in read.models:
-        for seed in read.seeds:
-            row, how_far = _training(results, model, seed)
-            if row:
-                trainings += f"| {read.title(model)} | {seed} | {row} |\n"
-            else:
-                missing += f"- {read.title(model)}, seed {seed}: {how_far}\n"
+    trained, missing = "", ""
+    for model, seed in trainings(read):
+        row, how_far = _training(results, model, seed)
+        if row:
+            trained += f"| {read.title(model)} | {seed} | {row} |\n"
+        else:
+            missing += f"- {read.title(model)}, seed {seed}: {how_far}\n"
     missing += "".join(f"- {e.name}\n" for e in exhibits(read) if e.name not in names)
     changes = "".join(f"- {line}\n" for line in tier_changes(config, configs))
     page = PAGE.format(
@@ -89,7 +89,7 @@ def write_exhibit(
         command=command,
         missing=_unless_empty("Not finished", missing),
         changes=_unless_empty("What differs from the tier's config file", changes),
-        trainings=trainings,
+        trainings=trained,
         **provenance(results),
     )
     (folder / "config.yaml").write_text(dump_config(config))

@@ -3,13 +3,14 @@
 import argparse
 import base64
 import html
+import itertools
 import json
 import math
 import platform
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -121,7 +122,7 @@ def write_captions(config: Mapping[str, Any], results: Path, templates: Path) ->
         keep_trailing_newline=True,
     )
     environment.filters["pm"] = pm
-    numbers = _numbers(config, read, results)
+    numbers = _numbers(read, results)
     made, texts, shows = [], {}, {}
     for exhibit in exhibits(read):
         path = results / next(iter(exhibit.outputs.values()))
@@ -188,33 +189,70 @@ def pm(value: float, error: float) -> str:
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
-def _numbers(config: Mapping[str, Any], read: Config, results: Path) -> dict[str, Any]:
+def _numbers(config: Config, results: Path) -> dict[str, Any]:
     """Return what templates can name."""
     tables = {
         path.stem: pd.read_csv(path).to_dict("records") for path in results.glob("tables/*.csv")
     }
-    seed = config["seeds"][0]
+
+    def rows(table: str, model: str) -> list[dict[str, Any]]:
+        return [row for row in tables[table] if row["model"] == model]
 
     def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [row for row in rows if row["seed"] == seed]
+        return [row for row in rows if row["seed"] == config.seeds[0]]
 
-    def flow(model: str) -> dict[str, Any]:
-        return {row["model"]: row for row in shown(tables["flows"])}[model]
+    def named(table: str) -> list[str]:
+        """Return the models in a table but for the points of sweeps."""
+        models = dict.fromkeys(row["model"] for row in tables[table])
+        return [model for model in models if "@" not in model]
 
-    def evidence(model: str) -> dict[str, Any]:
-        return {row["model"]: row for row in shown(tables["vae_evidence"])}[model]
+    def measured(table: str, model: str, column: str, error: str = "") -> str:
+        """Write mean ± deviation over the seeds, or of one seed the number ± its own error."""
+        found = rows(table, model)
+        values = [row[column] for row in found]
+        if len(values) == 1:
+            return pm(values[0], found[0][error or f"{column}_standard_error"])
+        return pm(float(np.mean(values)), float(np.std(values, ddof=1)))
 
-    titles = {name: read.title(name) for name in read.models} | {REAL: "real training images"}
-    numbers: dict[str, Any] = {"config": config, "tables": tables, "titles": titles, "shown": shown}
-    numbers |= {"flow": flow, "evidence": evidence, "settings": read.models}
-    numbers["gans"] = [name for name in read.of_family("gan") if "@" not in name]
+    titles = {name: config.title(name) for name in config.models} | {REAL: "real training images"}
+    numbers: dict[str, Any] = {
+        "config": config,
+        "several": len(config.seeds) > 1,
+        "tables": tables,
+        "titles": titles,
+        "shown": shown,
+        "named": named,
+        "measured": measured,
+        "flow": lambda model: shown(rows("flows", model))[0],
+        "evidence": lambda model: shown(rows("vae_evidence", model))[0],
+        "answers": lambda study: _answers(config, study, pd.DataFrame(tables[f"study_{study}"])),
+        "gans": [name for name in config.of_family("gan") if "@" not in name],
+    }
     numbers["posteriors"] = {
         path.parents[1].name: _posteriors(path)
-        for path in results.glob(f"evaluation/*/seed_{seed}/posterior.npz")
+        for path in results.glob(f"evaluation/*/seed_{config.seeds[0]}/posterior.npz")
     }
     if (floor := results / "evaluation/energy_floor.npz").exists():
         numbers["floor_95"] = np.quantile(np.load(floor)["energy_distances"], FLOOR_QUANTILE)
+    if (moons := results / "data/moons.npz").exists():
+        numbers["moons_entropy"] = float(np.load(moons)["entropy"])
     return numbers | provenance(results)
+
+
+def _answers(config: Config, study: str, table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield for each model and measure of a study what was measured at each swept value."""
+    measures = config.studies[study].measures
+    keys = [name for name in table if name not in ("model", "seed", *measures)]
+    for model, measure in itertools.product(table["model"].unique(), measures):
+        of_points = table[table["model"] == model].groupby(keys, sort=False)[measure]
+        numbers = []
+        for values, found in of_points:
+            at = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in zip(keys, values, strict=True))
+            if found.notna().all():
+                numbers.append(f"{pm(found.mean(), found.std())} at {at}")
+        if numbers:
+            words = measure.split(".", 1)[1].replace("_", " ")
+            yield {"model": config.title(model), "measure": words, "numbers": numbers}
 
 
 def _posteriors(path: Path) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from dgmpipe.config import Config
 from dgmpipe.config.kinds import KINDS
 from dgmpipe.errors import UserError
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL, subjects
+from dgmpipe.plan.trainings import trainings
 
 __all__ = ["SECTIONS", "Exhibit", "exhibits", "figure_of_model", "study_exhibits"]
 
@@ -116,15 +117,14 @@ def figure_of_model(config: Config, figure: str, model: str, seed: int) -> Exhib
     """Return the figure "flow", "posterior" or "latent" of a model and seed of its own."""
     _, file, section, function = _OF_MODEL[figure]
     name, title = f"{figure}_{model}", f"{figure.capitalize()} of {config.title(model)}"
-    caption, params = figure, {}
+    params = {}
     if seed == config.seeds[0] and (figure, model) in _NUMBERED:
         name, title = _NUMBERED[figure, model]
-        caption = ""
     if figure == "flow":
         params = {"title": _shown(config, model, seed)}
     about = {"model": model, "seed": seed}
     files = {"arrays": [_evaluated(model, seed, file)]}
-    return Exhibit(name, title, section, function, files, params, caption, about)
+    return Exhibit(name, title, section, function, files, params, figure, about)
 
 
 def exhibits(config: Config) -> list[Exhibit]:
@@ -330,6 +330,7 @@ def _generator_tables(config: Config) -> list[Exhibit]:
             GANS,
             f"{tables}:mean_and_deviation",
             {"table": ["tables/generators.csv"]},
+            caption="summary",
         ),
     ]
     compared = named(config, sources)
@@ -376,11 +377,9 @@ def _generator_tables(config: Config) -> list[Exhibit]:
 
 
 def _times(config: Config) -> list[Exhibit]:
-    models = [m for m in config.models if config.kind(m).family != "judge"]
-    judges = config.of_family("judge") if evaluated(config, "sample_quality") else []
-    trainings = [(m, s) for m in models for s in config.seeds]
-    trainings += [(judge, config.seeds[0]) for judge in judges]
-    if not models:
+    judges = [] if evaluated(config, "sample_quality") else config.of_family("judge")
+    timed = [(model, seed) for model, seed in trainings(config) if model not in judges]
+    if not timed:
         return []
     return [
         Exhibit(
@@ -389,9 +388,9 @@ def _times(config: Config) -> list[Exhibit]:
             GANS,
             "dgmpipe.evaluation.tables:training_times",
             {
-                "summaries": [_trained(m, s, "summary.json") for m, s in trainings],
-                "times": [_trained(m, s, "time.json") for m, s in trainings],
-                "benchmarks": [f"benchmarks/train/{m}_seed_{s}.tsv" for m, s in trainings],
+                "summaries": [_trained(m, s, "summary.json") for m, s in timed],
+                "times": [_trained(m, s, "time.json") for m, s in timed],
+                "benchmarks": [f"benchmarks/train/{m}_seed_{s}.tsv" for m, s in timed],
             },
         )
     ]
@@ -434,6 +433,22 @@ def study_exhibits(config: Config) -> list[Exhibit]:
         table = f"study_{name}"
         found += [
             Exhibit(
+                f"{table}_figure",
+                f"Study {name}",
+                STUDIES,
+                "dgmpipe.figures.figure_study:from_files",
+                {"table": [f"tables/{table}.csv"]},
+                {
+                    "x": study.x,
+                    "measures": study.measures,
+                    "titles": {point.model: config.title(point.model) for point in points},
+                    "log_x": study.log_x,
+                    "log_y": study.log_y,
+                },
+                "study",
+                about,
+            ),
+            Exhibit(
                 table,
                 f"Study {name}: numbers",
                 STUDIES,
@@ -446,22 +461,6 @@ def study_exhibits(config: Config) -> list[Exhibit]:
                     "models": models,
                     "seeds": config.seeds,
                     "measures": study.measures,
-                },
-                "study",
-                about,
-            ),
-            Exhibit(
-                f"{table}_figure",
-                f"Study {name}",
-                STUDIES,
-                "dgmpipe.figures.figure_study:from_files",
-                {"table": [f"tables/{table}.csv"]},
-                {
-                    "x": study.x,
-                    "measures": study.measures,
-                    "titles": {point.model: config.title(point.model) for point in points},
-                    "log_x": study.log_x,
-                    "log_y": study.log_y,
                 },
                 "study",
                 about,

@@ -20,6 +20,7 @@ __all__ = [
     "image_folder",
     "levels",
     "training_key",
+    "trainings",
 ]
 
 
@@ -71,6 +72,15 @@ def levels(config: Config) -> list[list[str]]:
     return [
         [model for model in depths if depths[model] == level]
         for level in range(max(depths.values()) + 1)
+    ]
+
+
+def trainings(config: Config) -> list[tuple[str, int]]:
+    """Return model and seed of every training; a judge is trained once, for all seeds."""
+    return [
+        (model, seed)
+        for model in config.models
+        for seed in (config.seeds[:1] if config.kind(model).family == "judge" else config.seeds)
     ]
 
 
