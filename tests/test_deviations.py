@@ -95,7 +95,8 @@ def test_eq_22_is_taken_literally_with_eq_25(vae: VAE, images: torch.Tensor) -> 
     row = {"elbo_mean": -500.0}
     tier = SimpleNamespace(evidence_images=lambda: (vae, x, None), row=lambda _: row)
     _, literal, mixed, right = _numbers("(22) with (25)", tier)[-4:]
-    mean, log_variance = vae.encoder(x)
+    posterior = vae.encoder(x)
+    mean, log_variance = posterior.mean, posterior.log_variance
     noise = torch.Generator().manual_seed(1)
     z = mean + log_variance.exp() * torch.randn(4000, *mean.shape, generator=noise)
     approximate = Independent(Normal(mean, torch.exp(log_variance / 2)), 1)

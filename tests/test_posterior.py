@@ -10,6 +10,7 @@ from dgmpipe.evaluation.evidence import evidence_of_images, summarise_evidence
 from dgmpipe.evaluation.latent import aggregate_posterior, latent_structure
 from dgmpipe.evaluation.posterior import compare_posteriors, elbo, log_evidence
 from dgmpipe.models import VAE, Encoder, Generator
+from dgmpipe.models.approximation import DiagonalGaussian
 from dgmpipe.models.vae import LIKELIHOODS, VAETask
 from dgmpipe.statistics.clusters import Clusters
 
@@ -110,8 +111,9 @@ def test_elbo_agrees_with_monte_carlo(trained: VAE, images: torch.Tensor) -> Non
 
 def test_elbo_never_exceeds_the_evidence(trained: VAE, images: torch.Tensor) -> None:
     table = evidence_of_images(
-        trained, images, torch.zeros(len(images)), num_images=100, limit=5, resolution=200
-    )
+        trained, images, torch.zeros(len(images)), num_images=100, limit=5, resolution=200,
+        num_samples=2, noise=torch.Generator().manual_seed(0),
+    )  # fmt: skip
     assert len(table) == 100
     assert table["index"].is_unique
     assert (table["gap"] > -(table["log_evidence_error"] + table["elbo_error"])).all()
@@ -172,7 +174,9 @@ def test_aggregate_posterior_is_the_mean_density() -> None:
     mean, log_variance, z = (torch.randn(n, 2, generator=stream) for n in (30, 30, 40))
     normal = torch.distributions.Normal(mean, torch.exp(log_variance / 2))
     expected = normal.log_prob(z[:, None]).sum(2).exp().mean(1)
-    torch.testing.assert_close(aggregate_posterior(mean, log_variance, z), expected)
+    parts = (values.split([20, 10]) for values in (mean, log_variance))
+    posteriors = [DiagonalGaussian(*part) for part in zip(*parts, strict=True)]
+    torch.testing.assert_close(aggregate_posterior(posteriors, z), expected)
 
 
 def test_shown_points_are_where_the_prior_exceeds_the_aggregate(
@@ -188,11 +192,11 @@ def test_shown_points_are_where_the_prior_exceeds_the_aggregate(
     assert (structure.points[1:, 0] >= structure.points[:-1, 0]).all()
     assert len(structure.points.unique(dim=0)) == 64
     with torch.no_grad():
-        mean, log_variance = trained.encoder(x)
+        posterior = trained.encoder(x)
 
     def excess(z: torch.Tensor) -> torch.Tensor:
         prior = torch.exp(-0.5 * z.square().sum(1)) / (2 * math.pi)
-        return prior - aggregate_posterior(mean, log_variance, z)
+        return prior - aggregate_posterior([posterior], z)
 
     axis = torch.linspace(-4, 4, 80)
     everywhere = excess(torch.cartesian_prod(axis, axis)).sort(descending=True).values
@@ -201,10 +205,13 @@ def test_shown_points_are_where_the_prior_exceeds_the_aggregate(
 
 def test_quadrature_refuses_other_latent_spaces(images: torch.Tensor) -> None:
     vae = VAE(Encoder(latent_dim=3), Generator(latent_dim=3)).eval()
-    with pytest.raises(ValueError, match="two-dimensional latent space"):
+    with pytest.raises(ValueError, match="one- or two-dimensional latent space"):
         log_evidence(vae, images[:1].unsqueeze(1).float())
-    with pytest.raises(ValueError, match="two-dimensional latent space"):
+    with pytest.raises(ValueError, match="one- or two-dimensional latent space"):
         elbo(vae, images[:1].unsqueeze(1).float())
+    line = VAE(Encoder(latent_dim=1), Generator(latent_dim=1)).eval()
+    with pytest.raises(ValueError, match=r"needs a two-dimensional .* has dimension 1"):
+        posterior_grid(line, images[0].float() / 255)
     two = VAE(Encoder(), Generator()).eval()
     with pytest.raises(ValueError, match=r"shape \(28, 28\)"):
         posterior_grid(two, torch.zeros(1, 28, 28))

@@ -116,13 +116,17 @@ class PosteriorEvaluation(Block):
 
 
 class EvidenceEvaluation(Block):
-    """log p(x) and ELBO of a VAE: by quadrature up to two latent dimensions, else by sampling."""
+    """log p(x) and ELBO of a VAE, by quadrature if its latent dimension q is 1 or 2."""
 
     num_images: Annotated[Whole, Field(ge=2)] = documented("test images, spread evenly")
     limit: Positive = documented("half the side of the square of integration, if q is 1 or 2")
-    resolution: Resolution = documented("grid points along each of its axes")
+    resolution: Resolution = documented(
+        "grid points along each of its axes; if q is 1, the line has as many as the square would"
+    )
     num_samples: Annotated[Whole, Field(ge=2)] = documented(
-        "draws an image of the importance-weighted bound, if q is larger", 2000
+        "draws an image of the importance-weighted bound of log p(x), arXiv:1509.00519, and of the"
+        " ELBO, if q is larger; 2000 of 500 images take about a minute on one core",
+        2000,
     )
 
 

@@ -1,6 +1,7 @@
 """How the encoder fills the latent space, Figure 8."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dgmpipe.arguments import positive_number, require_stream, to_tensor, whole_number
+from dgmpipe.arguments import positive_number, require_stream, whole_number
 from dgmpipe.data.batches import to_float
 from dgmpipe.evaluation.subject import Subject
+from dgmpipe.models.approximation import ApproximatePosterior
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
 from dgmpipe.models.vae import VAE
 from dgmpipe.streams import random_stream
@@ -36,44 +38,24 @@ class LatentStructure:
     point_images: Tensor
 
 
-def aggregate_posterior(
-    mean: Tensor | ArrayLike, log_variance: Tensor | ArrayLike, z: Tensor | ArrayLike
-) -> Tensor:
+def aggregate_posterior(posteriors: Sequence[ApproximatePosterior], z: Tensor) -> Tensor:
     """Return the density of the mean of all approximate posteriors, (1/N) Σᵢ e(z|xᵢ), at `z`.
 
     Args:
-        mean: Means of the N Gaussians of eq. (24), shape (N, q).
-        log_variance: Their log variances, shape (N, q).
+        posteriors: Of batches of images, N together.
         z: Latent points, shape (M, q).
 
     Returns:
         Densities, shape (M,).
 
     Raises:
-        ValueError: If the shapes are others.
+        ValueError: If the points are of another shape.
     """
-    mean, log_variance, z = (
-        to_tensor(values, name)
-        for name, values in (("mean", mean), ("log_variance", log_variance), ("z", z))
-    )
-    if {mean.ndim, log_variance.ndim, z.ndim} != {2} or mean.shape != log_variance.shape:
-        raise ValueError(
-            "mean, log_variance and z must have shapes (N, q), (N, q) and (M, q), not"
-            f" {tuple(mean.shape)}, {tuple(log_variance.shape)} and {tuple(z.shape)}"
-        )
-    if not mean.is_floating_point():
-        mean = mean.double()
-    log_variance, z = log_variance.to(mean), z.to(mean)
-    precision = torch.exp(-log_variance)
-    log_scale = 0.5 * (log_variance + math.log(2 * math.pi)).sum(1)
     densities = []
     for some in z.split(1024):
-        squares = torch.zeros(len(some), len(mean)).to(mean)
-        for axis in range(mean.shape[1]):
-            distance = some[:, axis, None] - mean[:, axis]
-            squares += distance.square_().mul_(precision[:, axis])
-        densities.append(torch.exp(-0.5 * squares - log_scale).mean(1))
-    return torch.cat(densities)
+        sums = [posterior.log_prob(some[None]).exp().sum(0) for posterior in posteriors]
+        densities.append(torch.stack(sums).sum(0))
+    return torch.cat(densities) / sum(len(posterior.mean) for posterior in posteriors)
 
 
 @torch.no_grad()
@@ -119,15 +101,14 @@ def latent_structure(
             f" nor these the {resolution**2} grid points"
         )
     images = require_batch(images, IMAGE_SHAPE, "images", vae)
-    encoded = [vae.encoder(x) for x in images.split(500)]
-    mean, log_variance = (torch.cat(parts) for parts in zip(*encoded, strict=True))
-    epsilon = torch.randn(len(mean), samples_per_image, 2, generator=noise).to(mean)
-    samples = mean[:, None] + torch.exp(log_variance / 2)[:, None] * epsilon
+    posteriors = [vae.encoder(x) for x in images.split(500)]
+    mean = torch.cat([posterior.mean for posterior in posteriors])
+    samples = torch.cat([posterior.rsample(noise, samples_per_image) for posterior in posteriors])
 
     axis = torch.linspace(-limit, limit, resolution).to(mean)
     grid = torch.cartesian_prod(axis, axis)
     prior = torch.exp(-0.5 * grid.square().sum(1)) / (2 * math.pi)
-    excess = prior - aggregate_posterior(mean, log_variance, grid)
+    excess = prior - aggregate_posterior(posteriors, grid)
     candidates = grid[excess.topk(num_candidates).indices]
     drawn = torch.randperm(num_candidates, generator=noise)[:num_points].to(candidates.device)
     points = candidates[drawn]

@@ -1,4 +1,4 @@
-"""Posteriors and evidence of the VAE by quadrature on its two-dimensional latent space.
+"""Posteriors and evidence of the VAE by quadrature, in one or two latent dimensions.
 
 p(x|z) is the likelihood that the VAE was trained with. The Bernoulli's, eq. (4), is a
 pseudo-likelihood of grey values (see `VAE`), and so are then log p(x), its bound, and what a
@@ -6,26 +6,28 @@ posterior is made of; their difference is still the divergence of two densities 
 
 Every integral is a sum over an equidistant grid of spacing h, which for smooth integrands that
 vanish at the border converges faster than any power of h. The grid is the union of four grids
-of spacing 2h, shifted against each other; the largest distance of their four estimates from the
-whole grid's is the stated quadrature error. It is an estimate rather than a bound, and usually
-too large: it shows the error of the coarse grids, of which the whole one is the mean.
+of spacing 2h (on a line, of two), shifted against each other; the largest distance of their
+estimates from the whole grid's is the stated quadrature error. It is an estimate rather than a
+bound, and usually too large: it shows the error of the coarse grids, of which the whole one is the
+mean.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.distributions import Normal
 
 from dgmpipe.arguments import positive_number, whole_number
 from dgmpipe.data.batches import to_float
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.subject import Subject
+from dgmpipe.models.approximation import DiagonalGaussian
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch, to_model
-from dgmpipe.models.vae import LIKELIHOODS, VAE, kl_to_standard_normal
+from dgmpipe.models.vae import LIKELIHOODS, VAE
 
 __all__ = [
     "Estimate",
@@ -35,6 +37,7 @@ __all__ = [
     "evaluate_posteriors",
     "log_evidence",
     "posterior_grid",
+    "require_intensities",
 ]
 
 # Few enough that the activations stay in the cache and in memory that the allocator keeps.
@@ -42,11 +45,13 @@ _POINTS_AT_ONCE = 512
 
 # A grid of more points along each axis takes more than 200 MB an image, and hours.
 _LARGEST_RESOLUTION = 5000
+# Spacing of the bound's grid by latent dimension, for about 300 points.
+_SPACING = {1: 10 / 288, 2: 0.625}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A quantity of each image, with the error of its quadrature, both shape (N,)."""
+    """A quantity of each image, with the error of its quadrature or sampling, both shape (N,)."""
 
     value: Tensor
     error: Tensor
@@ -121,9 +126,9 @@ def compare_posteriors(
     Returns:
         `index`, `label` (I,); `image`, and of the MAP and of the approximate posterior's mean
         `map_reconstruction` and `mean_reconstruction` (I, 28, 28), which are the parameter λ of
-        the likelihood; `axis` (R,); `log_posterior`
-        and `log_approximate` (I, R, R), in nats, row z₂ and column z₁; `map`, `mean` and `std`
-        (I, 2); `log_evidence`, `log_evidence_error`, `elbo` and `elbo_error` (I,).
+        the likelihood; `axis` (R,); `log_posterior` and `log_approximate` (I, R, R), in nats, row
+        z₂ and column z₁; `map` and `mean` (I, 2); `log_evidence`, `log_evidence_error`, `elbo`
+        and `elbo_error` (I,).
 
     Raises:
         UserError: If a position is not among the images.
@@ -137,11 +142,8 @@ def compare_posteriors(
         )
     x = to_float(images[list(chosen)]).to(next(vae.parameters()))
     grids = _posterior_grids(vae, x, limit, resolution)
-    mean, log_variance = vae.encoder(x)
-    std = torch.exp(log_variance / 2)
+    approximate = vae.encoder(x)
     axis = grids[0].axis
-    across = Normal(mean[:, :1], std[:, :1]).log_prob(axis)
-    down = Normal(mean[:, 1:], std[:, 1:]).log_prob(axis)
     modes = torch.stack([grid.map for grid in grids])
     bound = elbo(vae, x)
     arrays = {
@@ -150,12 +152,11 @@ def compare_posteriors(
         "image": x[:, 0],
         "axis": axis,
         "log_posterior": torch.stack([grid.log_posterior for grid in grids]).float(),
-        "log_approximate": down[:, :, None] + across[:, None, :],
+        "log_approximate": approximate.log_prob(_plane(axis)[None]),
         "map": modes,
         "map_reconstruction": vae.generator(modes)[:, 0],
-        "mean": mean,
-        "std": std,
-        "mean_reconstruction": vae.generator(mean)[:, 0],
+        "mean": approximate.mean,
+        "mean_reconstruction": vae.generator(approximate.mean)[:, 0],
         "log_evidence": torch.tensor([grid.log_evidence for grid in grids]),
         "log_evidence_error": torch.tensor([grid.log_evidence_error for grid in grids]),
         "elbo": bound.value,
@@ -170,47 +171,50 @@ def log_evidence(
 ) -> tuple[Estimate, Tensor]:
     """Return log p(x) of many images, eq. (2), and what their posteriors leave near the border.
 
-    The generator is evaluated once a grid point, for all images.
+    The generator is evaluated once a grid point, for all images. The posterior of a model with one
+    latent dimension is narrow, and its line has as many points as the square of two would have.
 
     Args:
-        vae: Trained, in evaluation mode, with a two-dimensional latent space.
+        vae: Trained, in evaluation mode, with one or two latent dimensions.
         images: Intensities in [0, 1], shape (N, 1, 28, 28).
-        limit: Half the side of the square of integration.
-        resolution: Grid points along each axis, from 4 to 5000.
+        limit: Half the side of the square of integration, or half the length of the line.
+        resolution: Grid points along each axis of the square, from 4 to 5000; the square root of
+            the points of the line.
 
     Returns:
         log p(x) with its quadrature error; and the share of each posterior within the outer
-        tenth of the square, shape (N,), which is tiny if nothing was cut off.
+        tenth of the square or line, shape (N,), which is tiny if nothing was cut off.
 
     Raises:
-        ValueError: If the latent space is not two-dimensional, the images are not as said, or
-            limit or resolution is not possible.
+        ValueError: If the latent space has more dimensions, the images are not as said, or limit
+            or resolution is not possible.
     """
+    q = _require_dimension(vae, 1, 2)
     axis = _axis(vae, limit, resolution)
-    images = _require_intensities(vae, images)
+    if q == 1:
+        axis = torch.linspace(-limit, limit, resolution**2).to(axis)
+    images = require_intensities(vae, images)
     pixels = images.flatten(1).T
     coarse, border = [], []
-    for first in (0, 1):
-        for second in (0, 1):
-            grid = torch.cartesian_prod(axis[first::2], axis[second::2])
-            total = torch.full((len(images),), -math.inf, dtype=torch.float64).to(images.device)
-            outer = total.clone()
-            for z in grid.split(_POINTS_AT_ONCE):
-                log_joint = _log_joint(vae, z, pixels).double()
-                total = torch.logaddexp(total, log_joint.logsumexp(0))
-                is_outer = z.abs().amax(1) > 0.9 * limit
-                outer = torch.logaddexp(outer, log_joint[is_outer].logsumexp(0))
-            coarse.append(total)
-            border.append(outer)
-    spacing = 2 * limit / (resolution - 1)
-    value, error = _combine(torch.stack(coarse), 2 * math.log(spacing))
+    for grid in _coarse_grids(axis, q):
+        total = torch.full((len(images),), -math.inf, dtype=torch.float64).to(images.device)
+        outer = total.clone()
+        for z in grid.split(_POINTS_AT_ONCE):
+            log_joint = _log_joint(vae, z, pixels).double()
+            total = torch.logaddexp(total, log_joint.logsumexp(0))
+            is_outer = z.abs().amax(1) > 0.9 * limit
+            outer = torch.logaddexp(outer, log_joint[is_outer].logsumexp(0))
+        coarse.append(total)
+        border.append(outer)
+    spacing = 2 * limit / (len(axis) - 1)
+    value, error = _combine(torch.stack(coarse), q * math.log(spacing))
     outer_share = (torch.stack(border).logsumexp(0) - torch.stack(coarse).logsumexp(0)).exp()
     return Estimate(value, error), outer_share
 
 
 @torch.no_grad()
 def elbo(
-    vae: VAE, images: Tensor | ArrayLike, *, limit: float = 5, spacing: float = 0.625
+    vae: VAE, images: Tensor | ArrayLike, *, limit: float = 5, spacing: float | None = None
 ) -> Estimate:
     """Return the evidence lower bound of each image, eq. (22), without Monte Carlo.
 
@@ -218,34 +222,35 @@ def elbo(
     posterior is a standard normal; the KL divergence to the prior is known in closed form.
 
     Args:
-        vae: Trained, in evaluation mode, with a two-dimensional latent space.
+        vae: Trained, in evaluation mode, with one or two latent dimensions and an encoder that
+            returns a `DiagonalGaussian`.
         images: Intensities in [0, 1], shape (N, 1, 28, 28).
         limit: Half the side of the grid, in standard deviations.
-        spacing: Spacing of the grid, in standard deviations.
+        spacing: Spacing of the grid, in standard deviations; by default about 300 points.
 
     Returns:
         The bound with its quadrature error.
 
     Raises:
-        ValueError: If the latent space is not two-dimensional, or the images are not as said.
+        ValueError: If the latent space has more dimensions, the approximate posterior is of another
+            family, or the images are not as said.
     """
-    _require_plane(vae)
+    q = _require_dimension(vae, 1, 2)
+    spacing = _SPACING[q] if spacing is None else spacing
     limit, spacing = positive_number(limit, "limit"), positive_number(spacing, "spacing")
-    images = _require_intensities(vae, images)
+    images = require_intensities(vae, images)
     line = torch.arange(-limit, limit + spacing / 2, spacing, dtype=torch.float64)
-    coarse = [
-        torch.cartesian_prod(line[first::2], line[second::2])
-        for first in (0, 1)
-        for second in (0, 1)
-    ]
+    coarse = _coarse_grids(line, q)
     nodes = torch.cat(coarse).to(images.device)
     mass = torch.exp(-0.5 * nodes.square().sum(1))
     sizes = [len(grid) for grid in coarse]
 
     values, errors = [], []
     for x in images.split(max(1, _POINTS_AT_ONCE // len(nodes))):
-        mean, log_variance = vae.encoder(x)
-        z = mean[:, None] + torch.exp(log_variance / 2)[:, None] * nodes.to(mean)
+        posterior = vae.encoder(x)
+        if not isinstance(posterior, DiagonalGaussian):
+            raise ValueError("the bound is a quadrature for a diagonal Gaussian only")
+        z = posterior.mean[:, None] + posterior.std[:, None] * nodes.to(posterior.mean)
         repeated = x.repeat_interleave(len(nodes), dim=0)
         likelihood = vae.log_likelihood(z.flatten(0, 1), repeated).double().view(len(x), -1)
         weighted = (likelihood * mass).split(sizes, dim=1)
@@ -253,7 +258,7 @@ def elbo(
         masses = torch.stack([part.sum() for part in mass.split(sizes)])
         expectation = sums.sum(0) / masses.sum()
         errors.append((sums / masses[:, None] - expectation).abs().amax(0))
-        values.append(expectation - kl_to_standard_normal(mean, log_variance).double())
+        values.append(expectation - posterior.kl_to_standard_normal().double())
     return Estimate(torch.cat(values), torch.cat(errors))
 
 
@@ -261,10 +266,10 @@ def _posterior_grids(
     vae: VAE, images: Tensor, limit: float, resolution: int
 ) -> list[PosteriorGrid]:
     """Return the grid of each of a few images (N, 1, 28, 28), for one pass of the generator."""
+    _require_dimension(vae, 2)
     axis = _axis(vae, limit, resolution)
-    images = _require_intensities(vae, images)
-    columns, rows = torch.meshgrid(axis, axis, indexing="xy")
-    points = torch.stack([columns.flatten(), rows.flatten()], dim=1)
+    images = require_intensities(vae, images)
+    points = _plane(axis).flatten(0, 1)
     pixels = images.flatten(1).T
     joints = torch.cat([_log_joint(vae, z, pixels) for z in points.split(_POINTS_AT_ONCE)])
     log_cell = 2 * math.log(2 * limit / (resolution - 1))
@@ -279,44 +284,63 @@ def _posterior_grids(
 
 
 def _log_joint(vae: VAE, z: Tensor, pixels: Tensor) -> Tensor:
-    """Return log p(x, z), shape (M, N), of all pairs of `z` (M, 2) and images `pixels` (784, N).
+    """Return log p(x, z), shape (M, N), of all pairs of `z` (M, q) and images `pixels` (784, N).
 
     log p(x|z) is x·l − Σ A(l) for the logits l at z, so one matrix product serves all pairs.
     """
     logits = vae.generator.logits(z).flatten(1)
-    log_prior = -0.5 * z.square().sum(1) - math.log(2 * math.pi)
+    log_prior = -0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
     log_partition = LIKELIHOODS[vae.likelihood](logits).sum(1)
     return logits @ pixels + (log_prior - log_partition)[:, None]
 
 
 def _combine(coarse: Tensor, log_cell: float) -> tuple[Tensor, Tensor]:
-    """Return the log integral over the union of four grids, and the error that they show.
+    """Return the log integral over the union of coarse grids, and the error that they show.
 
-    `coarse` (4, ...) holds the log of each grid's plain sum, `log_cell` the log area of a cell of
+    `coarse` (G, ...) holds the log of each grid's plain sum, `log_cell` the log size of a cell of
     the union.
     """
     value = coarse.logsumexp(0) + log_cell
-    error = (coarse + log_cell + math.log(4) - value).abs().amax(0)
+    error = (coarse + log_cell + math.log(len(coarse)) - value).abs().amax(0)
     return value, error
 
 
+def _coarse_grids(axis: Tensor, q: int) -> list[Tensor]:
+    """Return the 2^q grids, each (M, q), of every other coordinate of the axis."""
+    return [
+        torch.cartesian_prod(*(axis[first::2] for first in firsts)).view(-1, q)
+        for firsts in product((0, 1), repeat=q)
+    ]
+
+
+def _plane(axis: Tensor) -> Tensor:
+    """Return the points of a square, shape (R, R, 2); row i, column j is (axis[j], axis[i])."""
+    return torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=2)
+
+
 def _axis(vae: VAE, limit: float, resolution: int) -> Tensor:
-    _require_plane(vae)
     limit, resolution = positive_number(limit, "limit"), whole_number(resolution, "resolution", 4)
     if resolution > _LARGEST_RESOLUTION:
         raise ValueError(f"resolution must be at most {_LARGEST_RESOLUTION}, not {resolution}")
     return torch.linspace(-limit, limit, resolution).to(next(vae.parameters()))
 
 
-def _require_plane(vae: VAE) -> None:
-    if vae.generator.latent_dim != 2:
-        raise ValueError(
-            "quadrature needs a two-dimensional latent space,"
-            f" and this model's has dimension {vae.generator.latent_dim}"
-        )
+def _require_dimension(vae: VAE, *possible: int) -> int:
+    q = vae.generator.latent_dim
+    if q not in possible:
+        needed = "two-dimensional latent space"
+        if 1 in possible:
+            needed = "one- or " + needed
+        raise ValueError(f"quadrature needs a {needed}, and this model's has dimension {q}")
+    return q
 
 
-def _require_intensities(vae: VAE, values: Tensor | ArrayLike) -> Tensor:
+def require_intensities(vae: VAE, values: Tensor | ArrayLike) -> Tensor:
+    """Return images (N, 1, 28, 28) as a tensor of the model's type.
+
+    Raises:
+        ValueError: If they have another shape or are not in [0, 1].
+    """
     images = require_batch(values, IMAGE_SHAPE, "images", vae)
     if not ((images >= 0) & (images <= 1)).all():  # NaN is not either
         raise ValueError("images must hold intensities in [0, 1]; divide bytes by 255")

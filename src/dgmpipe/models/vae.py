@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgmpipe.arguments import require_stream, whole_number
+from dgmpipe.models.approximation import DiagonalGaussian
 from dgmpipe.models.convolution import FromChannels, FromOneChannel
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
@@ -61,8 +62,8 @@ class Encoder(nn.Module):
         >>> encoder = Encoder()
         >>> sum(p.numel() for p in encoder.parameters())
         45924
-        >>> mean, log_variance = encoder(torch.zeros(3, 1, 28, 28))
-        >>> mean.shape, log_variance.shape
+        >>> posterior = encoder(torch.zeros(3, 1, 28, 28))
+        >>> posterior.mean.shape, posterior.log_variance.shape
         (torch.Size([3, 2]), torch.Size([3, 2]))
     """
 
@@ -79,22 +80,23 @@ class Encoder(nn.Module):
         self.mean = FromChannels((2 * width, 7, 7), latent_dim)
         self.log_variance = FromChannels((2 * width, 7, 7), latent_dim)
 
-    def forward(self, x: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
-        """Return mean and log variance, each (N, q), of eq. (24) for images `x` (N, 1, 28, 28).
+    def forward(self, x: Tensor | ArrayLike) -> DiagonalGaussian:
+        """Return the approximate posteriors of eq. (24) for images `x` (N, 1, 28, 28).
 
         Raises:
             ValueError: If `x` is not of shape (N, 1, 28, 28).
         """
         x = require_batch(x, IMAGE_SHAPE, "images", self)
         features = self.features(x)
-        return self.mean(features), self.log_variance(features)
+        return DiagonalGaussian(self.mean(features), self.log_variance(features))
 
 
 class VAE(nn.Module):
     """A generator with the encoder that approximates its posterior, arXiv:1312.6114.
 
-    The prior is N(0, I), and the approximate posterior is the Gaussian of eq. (24) with covariance
-    exp(Σ), so with standard deviation exp(Σ/2), not the exp(Σ) of the paper's eq. (25).
+    The prior is N(0, I), and the approximate posterior is what the encoder returns: with `Encoder`
+    the Gaussian of eq. (24), with covariance exp(Σ), so with standard deviation exp(Σ/2), not the
+    exp(Σ) of the paper's eq. (25).
 
     Two likelihoods can be chosen for intensities x in [0, 1]. That of eq. (4) is the probability of
     black and white pixels; of grey values it is a pseudo-likelihood, which does not integrate to 1.
@@ -104,7 +106,7 @@ class VAE(nn.Module):
     the mean of the Bernoulli is λ, that of the continuous Bernoulli is nearer to 1/2.
 
     Args:
-        encoder: Maps images (N, 1, 28, 28) to mean and log variance, each (N, q).
+        encoder: Maps images (N, 1, 28, 28) to an `ApproximatePosterior`.
         generator: Has `logits`, mapping latent points (N, q) to (N, 1, 28, 28).
         likelihood: A key of `LIKELIHOODS`.
 
@@ -118,7 +120,7 @@ class VAE(nn.Module):
     """
 
     def __init__(
-        self, encoder: Encoder, generator: Generator, likelihood: str = "bernoulli"
+        self, encoder: nn.Module, generator: Generator, likelihood: str = "bernoulli"
     ) -> None:
         super().__init__()
         if likelihood not in LIKELIHOODS:
@@ -130,6 +132,9 @@ class VAE(nn.Module):
     def elbo(self, x: Tensor | ArrayLike, noise: torch.Generator) -> Tensor:
         """Return a one-sample estimate of each image's evidence lower bound, eq. (22).
 
+        The divergence of approximate posterior and prior is in closed form where there is one, and
+        else estimated by the same sample.
+
         Args:
             x: Images (N, 1, 28, 28) with intensities in [0, 1].
             noise: Random stream of the reparametrisation; on the CPU, so that every device
@@ -140,10 +145,12 @@ class VAE(nn.Module):
         """
         require_stream(noise, "noise")
         x = require_batch(x, IMAGE_SHAPE, "images", self)
-        mean, log_variance = self.encoder(x)
-        epsilon = torch.randn(mean.shape, generator=noise).to(mean)
-        z = mean + torch.exp(log_variance / 2) * epsilon
-        return self.log_likelihood(z, x) - kl_to_standard_normal(mean, log_variance)
+        posterior = self.encoder(x)
+        z = posterior.rsample(noise)
+        divergence = posterior.kl_to_standard_normal()
+        if divergence is None:
+            return self.log_joint(z, x) - posterior.log_prob(z)
+        return self.log_likelihood(z, x) - divergence
 
     def log_likelihood(self, z: Tensor | ArrayLike, x: Tensor | ArrayLike) -> Tensor:
         """Return log p(x|z), shape (N,), for `z` (N, q) and `x` (N, 1, 28, 28).
@@ -182,14 +189,6 @@ class VAE(nn.Module):
         z = require_batch(z, (self.generator.latent_dim,), "latent points", self)
         log_prior = -0.5 * z.square().sum(dim=1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
         return self.log_likelihood(z, x) + log_prior
-
-
-def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return KL(N(mean, exp(log_variance)) ‖ N(0, I)) in nats, shape (N,), for inputs (N, q).
-
-    The second term of the rewritten eq. (22), arXiv:1312.6114, Appendix B.
-    """
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
 
 
 class VAETask(Task):

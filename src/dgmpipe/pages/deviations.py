@@ -15,7 +15,7 @@ from dgmpipe.evaluation.flows import joined_at
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.otflow import OTFlow
 from dgmpipe.models.realnvp import Coupling, RealNVP
-from dgmpipe.models.vae import LIKELIHOODS, VAE, kl_to_standard_normal
+from dgmpipe.models.vae import LIKELIHOODS, VAE
 from dgmpipe.pages.tiers import Tier
 
 __all__ = ["DEVIATIONS", "Deviation"]
@@ -134,9 +134,10 @@ def _collapsed_discriminator() -> str:
 
 def _likelihood_with_wrong_z(vae: VAE, x: Tensor) -> Tensor:
     """Return the mean of log p(x|z) over draws of eq. (25), shape (N,), for images `x`."""
-    mean, log_variance = vae.encoder(x)
-    draws = torch.randn(20, *mean.shape, generator=torch.Generator().manual_seed(0))
-    terms = [vae.log_likelihood(mean + log_variance.exp() * epsilon, x) for epsilon in draws]
+    posterior = vae.encoder(x)
+    draws = torch.randn(20, *posterior.mean.shape, generator=torch.Generator().manual_seed(0))
+    wrong = posterior.mean + posterior.log_variance.exp() * draws
+    terms = [vae.log_likelihood(z, x) for z in wrong]
     return torch.stack(terms).mean(dim=0)
 
 
@@ -145,8 +146,8 @@ def _pseudo_likelihood(tier: Tier) -> str:
     """Integrate p(x|z) over all grey values in closed form, and over z by quadrature."""
     vae = tier.load("vae")
     assert isinstance(vae, VAE)
-    if vae.likelihood != "bernoulli":
-        raise FileNotFoundError("the tier has no VAE with the paper's likelihood")
+    if vae.likelihood != "bernoulli" or vae.generator.latent_dim != 2:
+        raise FileNotFoundError("the tier has no VAE with the paper's likelihood and latent space")
     axis = torch.linspace(-5, 5, 201)
     log_mass = []
     for z in torch.cartesian_prod(axis, axis).split(512):
@@ -171,11 +172,12 @@ def _literal_22(tier: Tier) -> str:
     coordinates, and the mean over ε is known.
     """
     vae, x, _ = tier.evidence_images()
-    mean, log_variance = vae.encoder(x)
+    posterior = vae.encoder(x)
+    mean, log_variance = posterior.mean, posterior.log_variance
     likelihood = _likelihood_with_wrong_z(vae, x)
     rest = (log_variance + log_variance.exp() - mean.square() - (2 * log_variance).exp()) / 2
     literal = likelihood + rest.sum(dim=1)
-    mixed = likelihood - kl_to_standard_normal(mean, log_variance)
+    mixed = likelihood - posterior.kl_to_standard_normal()
     right = tier.row("vae_evidence", model="vae")["elbo_mean"]
     return (
         f"mean over {len(x):,} test images {literal.mean():.2f} literally, {mixed.mean():.2f} as"
@@ -187,8 +189,7 @@ def _literal_22(tier: Tier) -> str:
 def _standard_deviation(tier: Tier) -> str:
     """Compare the ELBO with what the wrong standard deviation makes of it."""
     vae, x, log_evidence = tier.evidence_images()
-    mean, log_variance = vae.encoder(x)
-    wrong = _likelihood_with_wrong_z(vae, x) - kl_to_standard_normal(mean, log_variance)
+    wrong = _likelihood_with_wrong_z(vae, x) - vae.encoder(x).kl_to_standard_normal()
     right = tier.row("vae_evidence", model="vae")["elbo_mean"]
     above = (wrong > log_evidence).float().mean()
     return (
@@ -206,9 +207,10 @@ def _no_noise(tier: Tier) -> str:
     batch where both should be log 2π an image.
     """
     vae, x, log_evidence = tier.evidence_images()
-    mean, log_variance = vae.encoder(x)
+    posterior = vae.encoder(x)
     constant = math.log(2 * math.pi) * (1 / 64 - 1 / 2)
-    value = vae.log_likelihood(mean, x) + log_variance.sum(dim=1) / 2 + constant
+    likelihood = vae.log_likelihood(posterior.mean, x)
+    value = likelihood + posterior.log_variance.sum(dim=1) / 2 + constant
     above = (value > log_evidence).float().mean()
     bound = tier.row("vae_evidence", model="vae")["elbo_mean"]
     return (

@@ -91,7 +91,6 @@ EVALUATIONS = (
         "dgmpipe.evaluation.evidence:evaluate_evidence",
         {"table": "evidence.csv", "numbers": "evidence.json"},
         "evidence",
-        without=frozenset({"num_samples"}),
     ),
     Evaluation(
         "latent",
