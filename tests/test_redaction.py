@@ -5,8 +5,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from dgmpipe.jobs.redaction import public_address, redacted
 from dgmpipe.tracking.mlflow_copy import failure
-from dgmpipe.tracking.redaction import public_address, redacted
 
 SECRET = "hunter2/q:Z@w?r#t&u=v 9%é"
 # What is left of it when something splits it is secret as well.

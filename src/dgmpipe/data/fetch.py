@@ -24,6 +24,7 @@ from dgmpipe.data.idx import idx_bytes
 from dgmpipe.errors import UserError
 from dgmpipe.files import replacing
 from dgmpipe.jobs.locks import locked
+from dgmpipe.jobs.redaction import redacted
 
 __all__ = ["MNIST_FILES", "fetch_mnist"]
 
@@ -325,7 +326,7 @@ def _root_cause(error: BaseException) -> str:
     """Return the innermost message: requests wraps "Connection refused" in three others."""
     while error.__context__ is not None:
         error = error.__context__
-    return str(error)
+    return redacted(str(error))  # a proxy may have a password
 
 
 def _say(line: str) -> None:

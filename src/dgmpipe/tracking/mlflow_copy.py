@@ -48,8 +48,8 @@ from mlflow.utils.mlflow_tags import (
 
 from dgmpipe.errors import UserError
 from dgmpipe.jobs.locks import locked
+from dgmpipe.jobs.redaction import public_address, redacted
 from dgmpipe.tracking.records import Record
-from dgmpipe.tracking.redaction import public_address, redacted
 
 if TYPE_CHECKING:
     from torch import Tensor

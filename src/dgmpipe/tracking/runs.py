@@ -23,12 +23,12 @@ from dgmpipe.config import Config, read_config
 from dgmpipe.config.kinds import KINDS, Family
 from dgmpipe.errors import Interrupted
 from dgmpipe.jobs.provenance import git_state, machine
+from dgmpipe.jobs.redaction import redacted
 from dgmpipe.jobs.usage import Usage
 from dgmpipe.plan.digests import config_digest
 from dgmpipe.plan.trainings import data_digest
 from dgmpipe.tracking.mlflow_copy import Copy, close_abandoned, failure, follow_folder
 from dgmpipe.tracking.records import Record, now, process_name, start_heartbeat
-from dgmpipe.tracking.redaction import redacted
 
 __all__ = ["RunLogger", "catch_up", "finish_invocation", "start_invocation"]
 

@@ -1,4 +1,4 @@
-"""Messages without secrets: whatever is printed of MLflow goes through `redacted`."""
+"""Messages without secrets: what is printed of servers goes through `redacted`."""
 
 import os
 import re
