@@ -23,10 +23,8 @@ __all__ = ["MoonsDensity", "moons_moments", "sample_moons"]
 NEGLIGIBLE_DROP = 40.0
 QUADRATURE_NODES = 32
 _NOISE = 1e-30, 1e30
-_QUADRATURE = [
-    (float(node), float(weight))
-    for node, weight in zip(*np.polynomial.legendre.leggauss(QUADRATURE_NODES), strict=True)
-]
+# Points whose nodes are held at once; a value at each of them takes 4 MB.
+_POINTS_AT_ONCE = 16_384
 
 
 def _read_noise(noise: Any) -> float:
@@ -104,7 +102,8 @@ class MoonsDensity:
         if not in_transform() and points.isnan().any():
             raise ValueError("points must be numbers, but some are NaN")
         far = points.detach().abs().amax(dim=1) > 1e150 * self.noise  # where log p is below -1e300
-        values = self._log_prob(torch.where(far.unsqueeze(1), 0, points))
+        near = torch.where(far.unsqueeze(1), 0, points)
+        values = torch.cat([self._log_prob(some) for some in near.split(_POINTS_AT_ONCE)])
         values = values.masked_fill(far, -math.inf)
         return values.to(x.dtype) if x.is_floating_point() else values
 
@@ -163,17 +162,16 @@ class MoonsDensity:
         x, y = points.unbind(1)
         # Between the two ends of the half circle x·(c(t) − a) differs by 2x.
         gaps = torch.where(below_left, 2 * x, 0), torch.where(below_right, -2 * x, 0)
+        nodes, weights = map(points.new_tensor, np.polynomial.legendre.leggauss(QUADRATURE_NODES))
         total = torch.zeros_like(x)
         for (begin, sign), half_window, gap in zip((first, second), windows, gaps, strict=True):
             along = x * torch.cos(begin) + y * torch.sin(begin)
             across = y * torch.cos(begin) - x * torch.sin(begin)
             # Above, c(t) begins in the direction of x: this is 0, but for its derivative.
             across = torch.where(above, across - across.detach(), across)
-            for node, weight in _QUADRATURE:
-                h = sign * half_window * (1 + node) / 2
-                rise = 2 * torch.sin(h) * (across * torch.cos(h) - along * torch.sin(h))
-                exponent = (gap + rise) / self.noise**2
-                total = total + weight * half_window * torch.exp(exponent)
+            h = sign * half_window * (1 + nodes.unsqueeze(1)) / 2
+            rise = 2 * torch.sin(h) * (across * torch.cos(h) - along * torch.sin(h))
+            total = total + half_window * (weights @ torch.exp((gap + rise) / self.noise**2))
         square = ((x - torch.cos(nearest)) / self.noise) ** 2
         square = square + ((y - torch.sin(nearest)) / self.noise) ** 2
         log_constant = math.log(2 * math.pi * self.noise**2) + math.log(math.pi)
