@@ -28,11 +28,11 @@ from dgmpipe.evaluation.flows import (
 from dgmpipe.evaluation.latent import aggregate_posterior, latent_structure
 from dgmpipe.evaluation.posterior import elbo, log_evidence
 from dgmpipe.evaluation.quality import (
-    ambiguous_share,
     class_histogram,
     compare_features,
     memorisation,
     nearest_training_distances,
+    rejected_share,
     sample_quality,
 )
 from dgmpipe.evaluation.samples import interpolate, sample_images
@@ -113,7 +113,7 @@ FUNCTIONS: dict[str, tuple[Function, np.ndarray]] = {
     ),
     "class_histogram, x": (lambda v: vars(class_histogram(v, _others)), POINTS),
     "class_histogram, y": (lambda v: vars(class_histogram(_others, v)), POINTS),
-    "ambiguous_share": (ambiguous_share, POINTS),
+    "rejected_share": (rejected_share, POINTS),
     "memorisation, generated": (
         lambda v: vars(memorisation(v, _others + 0.5, _others)),
         POINTS,
