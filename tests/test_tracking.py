@@ -43,8 +43,6 @@ from dgmpipe.tracking.runs import (
     RunLogger,
     catch_up,
     finish_invocation,
-    mlflow_copy,
-    records,
     start_invocation,
 )
 
