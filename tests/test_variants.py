@@ -150,9 +150,8 @@ def test_captions_state_numbers_over_the_seeds(results: Path, config: Config) ->
     assert said >= {"flow_short", "flows", "vae_evidence", "figure_09_samples", "workflow"}
     assert said >= {"figure_11_energy_distance", "study_depth_figure"}
     flows = _table(results, "flows").groupby("model")["kl"]
-    (mean, deviation) = re.search(
-        r"^- short: .*nats, (\S+) ± (\S+) from", captions["flows"], re.M
-    ).groups()
+    stated = re.search(r"^- short: .*nats, (\S+) ± (\S+) from", captions["flows"], re.M)
+    mean, deviation = stated.groups()
     assert float(mean) == pytest.approx(flows.mean()["short"], rel=0.1)
     assert float(deviation) == pytest.approx(flows.std()["short"], rel=0.1)
 
