@@ -100,8 +100,8 @@ def test_tables_have_every_model_and_seed(results: Path) -> None:
     assert [parameters[model].tolist() for model in SHORT] == [
         [layers * parameters[SHORT[1]][0]] for layers in (3, 1, 2)
     ]
-    # Of the moons with noise 0.1; with 0.05 it would be 0.29.
-    assert flows["entropy"].between(0.85, 0.95).all()
+    # Of moons with noise 0.1; with 0.05 it is 0.29.
+    assert flows["entropy"].between(1, 1.02).all()
     generators = _table(results, "generators")
     assert list(generators["model"]) == ["eight", "eight", "tight", "tight", "real", "real"]
     assert generators["energy_distance"].nunique() == 6
