@@ -80,5 +80,5 @@ def vae() -> VAE:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process is left alone with it at the end."""
-    longest = ["test_workflow.py", "test_slurm.py"]
-    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else 2)
+    longest = ["test_workflow.py", "test_slurm.py", "test_variants.py"]
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else 3)

@@ -3,12 +3,10 @@
 import gzip
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import matplotlib.image
@@ -20,12 +18,24 @@ import torch
 import yaml
 from playwright.sync_api import Browser
 
+from dgmpipe.config import read_config
 from dgmpipe.models import VAE, OTFlow, RealNVP, load_model
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.models.gan import GAN
 from dgmpipe.pages.report import pm
+from dgmpipe.plan.trainings import image_folder
+from workflow_runs import (
+    fresh_copy,
+    planned,
+    planned_models,
+    snakemake,
+    start_snakemake,
+    wait_for,
+)
 
 ROOT = Path(__file__).parent.parent
+CONFIG = read_config(yaml.safe_load((ROOT / "config/smoke.yaml").read_text(encoding="utf-8")))
+IMAGES = f"results/data/{image_folder(CONFIG)}"
 FIGURES = {
     "figure_01_idea",
     "figure_02_moons",
@@ -49,55 +59,11 @@ KINDS = {
 }
 
 
-def _snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "4", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=1400,
-        env=_environment() | environment,
-    )
-
-
-def _environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-
-
-def _start_snakemake(folder: Path, *arguments: str) -> subprocess.Popen:
-    """Start Snakemake in a session of its own, with its output in `snakemake.log`."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
-    with (folder / "snakemake.log").open("w") as log:
-        return subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, env=_environment(), start_new_session=True
-        )
-
-
-def _wait_for(process: subprocess.Popen, folder: Path, pattern: str) -> None:
-    """Wait until Snakemake has made such a file."""
-    while not any(folder.glob(pattern)):
-        assert process.poll() is None, (folder / "snakemake.log").read_text()[-3000:]
-        time.sleep(0.05)
-
-
-def _fresh_copy(folder: Path) -> Path:
-    """Copy what the workflow consists of, without any results."""
-    for part in ("config", "workflow", "scripts", "tests/data"):
-        shutil.copytree(ROOT / part, folder / part)
-    return folder
-
-
-def _planned(output: str) -> dict[str, int]:
-    """Read the jobs of a dry run and how often each is to run."""
-    table = output.split("Job stats:")[-1].split("\n\n")[0]
-    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
-
-
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the smoke tier has run from end to end."""
-    folder = _fresh_copy(tmp_path_factory.mktemp("smoke"))
-    run = _snakemake(folder, "all", "--configfile", "config/smoke.yaml")
+    folder = fresh_copy(tmp_path_factory.mktemp("smoke"))
+    run = snakemake(folder, "all", "--configfile", "config/smoke.yaml")
     assert run.returncode == 0, run.stderr[-5000:]
     return folder
 
@@ -275,7 +241,7 @@ def test_every_statement_of_the_paper_gets_a_number_and_a_verdict(
     shutil.copytree(smoke / "config", configs)
     (configs / "smoke.yaml").write_text(yaml.safe_dump(config | {"seeds": [0, 7]}))
     command = [sys.executable, "-m", "dgmpipe.pages.reproduction", "results/smoke"]
-    command += ["--images", "results/data/mnist-sample", "--docs", str(tmp_path)]
+    command += ["--images", IMAGES, "--docs", str(tmp_path)]
     subprocess.run([*command, "--configs", str(configs)], cwd=smoke, check=True, timeout=300)
     statements = (tmp_path / "reproduction.md").read_text()
     assert "the tier smoke from its config file: seeds: [0] instead of [0, 7]" in statements
@@ -437,20 +403,20 @@ def test_a_kill_of_snakemake_changes_no_byte_of_the_results(smoke: Path, tmp_pat
 
     Snakemake alone gets the signal, and its jobs are left to find out.
     """
-    folder = _fresh_copy(tmp_path)
+    folder = fresh_copy(tmp_path)
     results = folder / "results/smoke"
     # Trainings on either data, one that starts from another, an evaluation, tables and a figure.
     targets = ["tables/flows.csv", "evaluation/wgan_vae/seed_0/energy.json"]
     targets += ["figures/figure_05_realnvp.png", "figures/figure_08_latent.pdf"]
     arguments = (*(f"results/smoke/{t}" for t in targets), "--configfile", "config/smoke.yaml")
-    process = _start_snakemake(folder, *arguments)
-    _wait_for(process, folder, "results/smoke/invocation.json")
-    second = _snakemake(folder, *arguments)
+    process = start_snakemake(folder, *arguments)
+    wait_for(process, folder, "results/smoke/invocation.json")
+    second = snakemake(folder, *arguments)
     assert second.returncode != 0
     assert "another Snakemake is making results/smoke in this folder; wait" in second.stderr
     assert "Traceback" not in second.stderr
     # A step of a WGAN takes longest: the kill comes before its last.
-    _wait_for(process, folder, "results/smoke/checkpoints/wgan_*/**/step_*.ckpt")
+    wait_for(process, folder, "results/smoke/checkpoints/wgan_*/**/step_*.ckpt")
     jobs = psutil.Process(process.pid).children(recursive=True)
     assert jobs
     process.kill()
@@ -458,7 +424,7 @@ def test_a_kill_of_snakemake_changes_no_byte_of_the_results(smoke: Path, tmp_pat
     _, alive = psutil.wait_procs(jobs, timeout=60)
     assert not alive, "jobs end with their Snakemake"
 
-    again = _snakemake(folder, *arguments, "--cores", "2")
+    again = snakemake(folder, *arguments, "--cores", "2")
     assert again.returncode == 0, again.stderr[-5000:]
     logs = [path.read_text() for path in (results / "logs/train").glob("*.log")]
     assert any("continuing after step" in log for log in logs)
@@ -469,7 +435,7 @@ def test_a_kill_of_snakemake_changes_no_byte_of_the_results(smoke: Path, tmp_pat
 
 
 def test_a_second_run_has_nothing_to_do(smoke: Path) -> None:
-    again = _snakemake(smoke, "all", "--configfile", "config/smoke.yaml")
+    again = snakemake(smoke, "all", "--configfile", "config/smoke.yaml")
     assert again.returncode == 0
     assert "Nothing to be done" in again.stderr
 
@@ -478,59 +444,115 @@ def test_a_second_run_has_nothing_to_do(smoke: Path) -> None:
     ("change", "rerun"),
     [
         ("models={realnvp: {learning_rate: 0.002}}", {"train": 1, "evaluate_flow": 1}),
-        ("evaluation={posterior: {resolution: 61}}", {"vae_posterior": 1, "figure_07": 1}),
+        (
+            "models={realnvp: {title: Mine}}",
+            {"train": 0, "evaluate_flow": 0, "figure_05_realnvp": 1},
+        ),
+        ("evaluation={posterior: {resolution: 61}}", {"posterior": 1, "figure_07_posterior": 1}),
         ("data={images: {folder: elsewhere}}", {}),
         # Seven models of the new seed; the classifier judges them as it is.
-        ("seeds=[0, 1]", {"train": 7, "evaluate_flow": 2, "energy_test": 6, "sample_quality": 6}),
+        (
+            "seeds=[0, 1]",
+            {"train": 5, "train_from": 2, "evaluate_flow": 2, "energy_test": 6, "judge": 0}
+            | {"sample_quality": 6, "flows_summary": 1, "vae_evidence_summary": 1},
+        ),
         (
             "models={vae: {learning_rate: 0.003}}",
-            {"train": 3, "energy_test": 3, "sample_quality": 3, "vae_evidence": 1, "figure_11": 1},
+            {"train": 1, "train_from": 2, "energy_test": 3, "sample_quality": 3, "evidence": 1}
+            | {"figure_11_energy_distance": 1},
         ),
-        ("models={wgan_random: {clip: 0.02}}", {"train": 1, "energy_test": 1, "figure_11": 1}),
-        ("models={classifier: {steps: 61}}", {"train": 1, "sample_quality": 6, "judge": 1}),
+        (
+            "models={wgan_random: {clip: 0.02}}",
+            {"train": 1, "train_from": 0, "energy_test": 1, "figure_11_energy_distance": 1},
+        ),
+        (
+            "models={classifier: {steps: 61}}",
+            {"train": 1, "sample_quality": 6, "examine_judge": 1, "judge": 1},
+        ),
         ("evaluation={energy: {num_permutations: 98}}", {"energy_test": 6, "energy_floor": 0}),
     ],
 )
 def test_a_changed_value_reruns_what_depends_on_it(
     smoke: Path, change: str, rerun: dict[str, int]
 ) -> None:
-    dry = _snakemake(smoke, "-n", "all", "--configfile", "config/smoke.yaml", "--config", change)
-    assert dry.returncode == 0, dry.stderr
-    jobs = _planned(dry.stdout + dry.stderr)
+    dry = snakemake(smoke, "-n", "all", "--configfile", "config/smoke.yaml", "--config", change)
+    jobs = planned(dry)
     assert rerun == {name: jobs.get(name, 0) for name in rerun}
     if not rerun:
         assert "Nothing to be done" in dry.stdout + dry.stderr
     else:
-        assert not {"fetch_images", "figure_02", "show_images"} & jobs.keys()
+        assert not {"fetch_images", "figure_02_moons", "show_images"} & jobs.keys()
+
+
+def _planned_with(edited: Path, smoke: Path) -> subprocess.CompletedProcess:
+    """What there is to do with the package in a folder instead of the one that was run."""
+    arguments = ("-n", "all", "--configfile", "config/smoke.yaml")
+    return snakemake(smoke, *arguments, PYTHONPATH=str(edited))
 
 
 @pytest.mark.parametrize(
     ("file", "rerun"),
     [
-        ("README.md", set()),
-        ("src/dgmpipe/tracking/runs.py", set()),
-        ("src/dgmpipe/figures/figure_11.py", {"figure_11"}),
-        ("src/dgmpipe/figures/dgmpipe.mplstyle", {f"figure_{n:02}" for n in range(1, 12)}),
-        ("src/dgmpipe/evaluation/quality.py", {"sample_quality", "generator_tables"}),
+        ("tracking/runs.py", set()),
+        ("figures/figure_11.py", {"figure_11_energy_distance"}),
+        ("figures/dgmpipe.mplstyle", FIGURES),
+        (
+            "evaluation/quality.py",
+            {"sample_quality", "generators", "generators_summary", "class_histograms"},
+        ),
     ],
 )
 def test_an_edited_file_reruns_what_depends_on_it(
     smoke: Path, tmp_path: Path, file: str, rerun: set[str]
 ) -> None:
-    shutil.copytree(ROOT / "src", tmp_path / "src")
-    shutil.copy(ROOT / "README.md", tmp_path)
-    with (tmp_path / file).open("a") as edited:
+    package = shutil.copytree(ROOT / "src/dgmpipe", tmp_path / "dgmpipe")
+    with (package / file).open("a") as edited:
         edited.write("\nEDITED = True\n")
-    source = str(tmp_path / "src")
-    dry = _snakemake(smoke, "-n", "all", "--configfile", "config/smoke.yaml", PYTHONPATH=source)
+    assert planned(_planned_with(tmp_path, smoke)).keys() == rerun
+
+
+def test_other_docstrings_and_comments_everywhere_rerun_nothing(
+    smoke: Path, tmp_path: Path
+) -> None:
+    package = shutil.copytree(ROOT / "src/dgmpipe", tmp_path / "dgmpipe")
+    for path in package.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(f'"""Edited."""\n{text}\n# edited\n' if "__future__" not in text else text)
+    dry = _planned_with(tmp_path, smoke)
     assert dry.returncode == 0, dry.stderr
-    jobs = _planned(dry.stdout + dry.stderr).keys() - {"all", "total"}
-    # The judge counts digits for a table as well.
-    assert jobs - {"class_histograms"} == rerun
+    assert "Nothing to be done" in dry.stdout + dry.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "trained"),
+    [
+        ("vae.py", "loss = -", "loss = -2 * ", {"vae", "dcgan_vae", "wgan_vae"}),
+        ("otflow.py", "+ alpha_hjb * hjb", "- alpha_hjb * hjb", {"otflow"}),
+    ],
+)
+def test_another_loss_retrains_what_depends_on_it(
+    smoke: Path, tmp_path: Path, file: str, old: str, new: str, trained: set[str]
+) -> None:
+    package = shutil.copytree(ROOT / "src/dgmpipe", tmp_path / "dgmpipe")
+    path = package / "models" / file
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    assert planned_models(_planned_with(tmp_path, smoke)) == trained
+
+
+def test_trainings_can_be_had_without_the_rest(tmp_path: Path) -> None:
+    """Both ways; the first leaves out what starts from another's generator."""
+    folder = fresh_copy(tmp_path)
+    common = ("-n", "--configfile", "config/smoke.yaml")
+    first = planned(snakemake(folder, *common, "--until", "train", "--", "all"))
+    assert first == {"fetch_images": 1, "train": 6}
+    every = planned(snakemake(folder, *common, "--", "trainings"))
+    assert every == {"fetch_images": 1, "train": 6, "train_from": 2, "trainings": 1}
 
 
 def test_a_checkpoint_of_another_config_is_not_continued(tmp_path: Path) -> None:
-    folder = _fresh_copy(tmp_path)
+    folder = fresh_copy(tmp_path)
     target = "results/smoke/models/realnvp/seed_0/summary.json"
 
     def arguments(steps: int, rate: float) -> tuple[str, ...]:
@@ -538,11 +560,11 @@ def test_a_checkpoint_of_another_config_is_not_continued(tmp_path: Path) -> None
         return (target, "--configfile", "config/smoke.yaml", "--config", change)
 
     log = folder / "results/smoke/logs/train/realnvp_seed_0.log"
-    process = _start_snakemake(folder, *arguments(100_000, 0.001))
-    _wait_for(process, folder, "results/smoke/checkpoints/**/step_*.ckpt")
+    process = start_snakemake(folder, *arguments(100_000, 0.001))
+    wait_for(process, folder, "results/smoke/checkpoints/**/step_*.ckpt")
     process.kill()
     process.wait()
-    other = _snakemake(folder, *arguments(60, 0.002))
+    other = snakemake(folder, *arguments(60, 0.002))
     assert other.returncode == 0, other.stderr[-3000:]
     assert "continuing" not in log.read_text()
     assert json.loads((folder / target).read_text())["final"]["step"] == 60
@@ -553,15 +575,18 @@ def test_a_checkpoint_of_another_config_is_not_continued(tmp_path: Path) -> None
     [
         ("sedes=[1]", "config: unknown key 'sedes' at the top level (did you mean 'seeds'?)"),
         ("models={vae: {steps: -1}}", "config: models.vae.steps must be at least 1, not -1"),
-        ("models={vea: {steps: 10}}", "config: unknown key 'vea' at models (did you mean 'vae'?)"),
+        (
+            "models={vea: {steps: 10}}",
+            "config: models.vea has no kind: one of realnvp, otflow",
+        ),
         ("seeds=[3, 3]", "config: seeds lists 3 twice"),
     ],
 )
 def test_a_mistake_in_the_config_is_one_sentence_before_any_job(
     tmp_path: Path, change: str, sentence: str
 ) -> None:
-    folder = _fresh_copy(tmp_path)
-    run = _snakemake(folder, "all", "--config", change)
+    folder = fresh_copy(tmp_path)
+    run = snakemake(folder, "all", "--config", change)
     assert run.returncode != 0
     assert sentence in run.stderr
     assert "Traceback" not in run.stderr
@@ -569,13 +594,13 @@ def test_a_mistake_in_the_config_is_one_sentence_before_any_job(
 
 
 def test_a_damaged_data_file_is_named_and_not_used(tmp_path: Path) -> None:
-    folder = _fresh_copy(tmp_path)
+    folder = fresh_copy(tmp_path)
     damaged = folder / "tests/data/mnist/train-images-idx3-ubyte.gz"
     content = bytearray(gzip.decompress(damaged.read_bytes()))
     content[5000] ^= 1
     damaged.write_bytes(gzip.compress(bytes(content)))
-    target = "results/data/mnist-sample/train-images-idx3-ubyte"
-    run = _snakemake(folder, target, "--configfile", "config/smoke.yaml")
+    target = f"{IMAGES}/train-images-idx3-ubyte"
+    run = snakemake(folder, target, "--configfile", "config/smoke.yaml")
     assert run.returncode != 0
     assert "train-images-idx3-ubyte" in run.stderr
     assert re.search(r"error: .*MD5", run.stderr, re.S)

@@ -164,7 +164,7 @@ def judge_of(evaluation):
 
 def settings_of(wildcards):
     model = wildcards.model
-    return {} if model == REAL else CONFIG.models[model].model_dump()
+    return {} if model == REAL else effective_settings(CONFIG, model)
 
 
 def asked_figure(wildcards):

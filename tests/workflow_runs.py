@@ -1,0 +1,67 @@
+"""Snakemake as a user runs it, in a copy of what the workflow consists of."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+__all__ = ["fresh_copy", "planned", "planned_models", "snakemake", "start_snakemake", "wait_for"]
+
+ROOT = Path(__file__).parent.parent
+
+
+def snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "4", *arguments],
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=1400,
+        env=_environment() | environment,
+    )
+
+
+def _environment() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+
+
+def start_snakemake(folder: Path, *arguments: str) -> subprocess.Popen:
+    """Start Snakemake in a session of its own, with its output in `snakemake.log`."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
+    with (folder / "snakemake.log").open("w") as log:
+        return subprocess.Popen(
+            command, cwd=folder, stdout=log, stderr=log, env=_environment(), start_new_session=True
+        )
+
+
+def wait_for(process: subprocess.Popen, folder: Path, pattern: str) -> None:
+    """Wait until Snakemake has made such a file."""
+    while not any(folder.glob(pattern)):
+        said = (folder / "snakemake.log").read_text(encoding="utf-8")
+        assert process.poll() is None, said[-3000:]
+        time.sleep(0.05)
+
+
+def fresh_copy(folder: Path) -> Path:
+    """Copy what the workflow consists of, without any results."""
+    for part in ("config", "workflow", "scripts", "tests/data"):
+        shutil.copytree(ROOT / part, folder / part)
+    return folder
+
+
+def planned(run: subprocess.CompletedProcess) -> dict[str, int]:
+    """Return the jobs of a dry run and how often each is to run, `all` and the total left out."""
+    assert run.returncode == 0, run.stderr
+    table = (run.stdout + run.stderr).split("Job stats:")[-1].split("\n\n")[0]
+    jobs = {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.M)}
+    return {name: n for name, n in jobs.items() if name not in ("all", "total")}
+
+
+def planned_models(run: subprocess.CompletedProcess) -> set[str]:
+    """Return the models that a dry run is to train."""
+    assert run.returncode == 0, run.stderr
+    jobs = re.findall(r"^rule train\w*:\n(?: +.*\n)+", run.stdout + run.stderr, re.M)
+    return {re.search(r"wildcards: model=(.*?), seed", job)[1] for job in jobs}
