@@ -215,5 +215,5 @@ def test_quadrature_refuses_other_latent_spaces(images: torch.Tensor) -> None:
     two = VAE(Encoder(), Generator()).eval()
     with pytest.raises(ValueError, match=r"shape \(28, 28\)"):
         posterior_grid(two, torch.zeros(1, 28, 28))
-    with pytest.raises(ValueError, match="resolution must be at least 4"):
+    with pytest.raises(ValueError, match="resolution must be at least 4, not 2"):
         posterior_grid(two, torch.zeros(28, 28), resolution=2)

@@ -191,8 +191,6 @@ def log_evidence(
     """
     q = _require_dimension(vae, 1, 2)
     axis = _axis(vae, limit, resolution)
-    if q == 1:
-        axis = torch.linspace(-limit, limit, resolution**2).to(axis)
     images = require_intensities(vae, images)
     pixels = images.flatten(1).T
     coarse, border = [], []
@@ -319,10 +317,13 @@ def _plane(axis: Tensor) -> Tensor:
 
 
 def _axis(vae: VAE, limit: float, resolution: int) -> Tensor:
+    """Return the coordinates of a square's grid along each axis, or of all points of a line."""
     limit, resolution = positive_number(limit, "limit"), whole_number(resolution, "resolution", 4)
     if resolution > _LARGEST_RESOLUTION:
         raise ValueError(f"resolution must be at most {_LARGEST_RESOLUTION}, not {resolution}")
-    return torch.linspace(-limit, limit, resolution).to(next(vae.parameters()))
+    points = resolution ** (2 // vae.generator.latent_dim)
+    like = next(vae.parameters())
+    return torch.linspace(-limit, limit, points, dtype=like.dtype).to(like.device)
 
 
 def _require_dimension(vae: VAE, *possible: int) -> int:
