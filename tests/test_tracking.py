@@ -35,17 +35,16 @@ from dgmpipe.errors import Interrupted
 from dgmpipe.jobs.provenance import git_state
 from dgmpipe.plan.digests import config_digest
 from dgmpipe.plan.trainings import data_digest
+from dgmpipe.tracking import mlflow_copy, records
+from dgmpipe.tracking import runs as tracking
 from dgmpipe.tracking.mlflow_copy import Copy, experiment_name, tracking_uri
 from dgmpipe.tracking.records import Record, is_gone, process_name
 from dgmpipe.tracking.runs import (
     RunLogger,
     catch_up,
     finish_invocation,
-    mlflow_copy,
-    records,
     start_invocation,
 )
-from dgmpipe.tracking.runs import runs as tracking
 
 UNREACHABLE = "http://127.0.0.1:9"
 SMOKE = yaml.safe_load((Path(__file__).parents[1] / "config/smoke.yaml").read_text())
