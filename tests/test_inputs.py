@@ -493,7 +493,11 @@ STREAMS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("wrong", [None, 3, np.random.default_rng(0), torch.Generator], ids=repr)
+@pytest.mark.parametrize(
+    "wrong",
+    [None, 3, np.random.default_rng(0), torch.Generator],
+    ids=["nothing", "a number", "of NumPy", "a class"],
+)
 @pytest.mark.parametrize("name", STREAMS)
 def test_what_is_no_random_stream_gets_one_sentence(name: str, wrong: Any) -> None:
     if wrong is None and name in ("RealNVP.sample", "OTFlow.sample"):
