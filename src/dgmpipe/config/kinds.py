@@ -59,7 +59,9 @@ class FlowSettings(ModelSettings):
 
     batch_size: Count = documented("points in a batch", 256)
     learning_rate: Positive = documented("of Adam")
-    data: str = documented("`moons`, or a file of points of your own, `.csv` or `.npy`", "moons")
+    data: str = documented(
+        "`moons`, or a file of points of your own, `.csv`, `.npy` or `.npz`", "moons"
+    )
     noise: Annotated[Positive, Field(ge=0.005, le=1)] = documented(
         "standard deviation of the normal noise around the two half circles of the moons", 0.05
     )

@@ -76,7 +76,7 @@ class Points(PlanePoints):
     """Points of a file, (N, 2); a fifth of them, spread evenly, are held out.
 
     Args:
-        path: A `.csv` or `.npy` file, as `load_points` reads it.
+        path: A file, as `load_points` reads it.
     """
 
     def __init__(self, path: str | Path) -> None:
