@@ -17,7 +17,7 @@ from dgmpipe.data.made_up import (
     smeared,
     vary,
 )
-from dgmpipe.evaluation.judge import CHECKS, examine
+from dgmpipe.evaluation.judge import CHECKS, examine, without_a_digit
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.streams import random_stream
 
@@ -262,6 +262,20 @@ def test_a_requirement_is_met_up_to_its_bounds(
     assert met(most_rejected=rejected, least_right=right)
     assert not met(most_rejected=rejected - 1e-9, least_right=right)
     assert not met(most_rejected=rejected, least_right=right + 1e-9)
+
+
+@pytest.mark.parametrize("share", [0, 0.05, 0.3, 0.8, 1])
+@pytest.mark.parametrize("found", [0.4, 0.7, 1])
+@pytest.mark.parametrize("false", [0, 0.02, 0.05])
+def test_a_rejected_share_bounds_that_of_images_without_a_digit(
+    share: float, found: float, false: float
+) -> None:
+    low, high = without_a_digit(found * share + false * (1 - share))
+    assert 0 <= low <= share + 1e-12
+    assert share - 1e-12 <= high <= 1
+    # The bounds are reached by the worst judges that are allowed.
+    assert without_a_digit(share + 0.05 * (1 - share))[0] == pytest.approx(share)
+    assert without_a_digit(0.4 * share)[1] == pytest.approx(share)
 
 
 def test_images_of_one_class_are_refused(images: Tensor, labels: Tensor) -> None:

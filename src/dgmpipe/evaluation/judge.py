@@ -9,8 +9,7 @@ ones. A tier whose judge misses one of them can decide no statement about images
 The statements of the paper ask whether a tenth ("many") or half ("most") of a generator's images
 show no digit, and whether more do of one generator's than of another's. So false alarms have to be
 few beside a tenth, and about as few for smooth images, which a VAE makes, as for sharp ones, which
-a GAN makes. Of images that show none, a judge that finds half decides that a tenth is exceeded only
-too seldom, never wrongly.
+a GAN makes. `without_a_digit` says what a share of rejected images leaves open.
 
 Of images of trained generators nobody knows the truth but by looking. On 64 random images of each
 kind of generator, the judge should agree with a person on at least 80%; docs/judge.md has the
@@ -36,7 +35,7 @@ from dgmpipe.models.classifier import Classifier
 from dgmpipe.models.generator import Generator
 from dgmpipe.streams import random_stream
 
-__all__ = ["CHECKS", "Check", "examine", "examine_judge"]
+__all__ = ["CHECKS", "Check", "examine", "examine_judge", "without_a_digit"]
 
 # No capital of these looks like a digit.
 _LETTERS = "AEFHKMNRWX"
@@ -212,6 +211,24 @@ CHECKS: dict[str, Check] = {
     ),
     "images of an untrained generator": Check(_untrained, _NOISE, least_rejected=0.95),
 }
+
+
+def without_a_digit(rejected: float) -> tuple[float, float]:
+    """Return the least and the largest share of images without a digit, if that share is rejected.
+
+    A judge that meets all of `CHECKS` rejects a share f of images that show a digit, at most the
+    largest that is allowed, and a share s of those that show none, at least the smallest that is
+    required. Of a sample of which a share q shows none it rejects s q + f (1 − q).
+
+    Example:
+        >>> [round(share, 3) for share in without_a_digit(0.2)]
+        [0.158, 0.5]
+        >>> without_a_digit(0.0)
+        (0.0, 0.0)
+    """
+    false = max(check.most_rejected for check in CHECKS.values() if check.shows_a_digit)
+    found = min(check.least_rejected for check in CHECKS.values() if not check.shows_a_digit)
+    return max((rejected - false) / (1 - false), 0.0), min(rejected / found, 1.0)
 
 
 @torch.no_grad()
