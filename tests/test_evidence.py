@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import torch
-from scipy.integrate import quad
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
@@ -170,29 +169,22 @@ def trained(images: Tensor):
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
-def test_on_a_line_the_quadrature_agrees_with_an_adaptive_one(
+def test_on_a_line_the_quadrature_agrees_with_brute_force(
     trained, likelihood: str, images: Tensor
 ) -> None:
-    vae = VAE(trained(1).encoder, trained(1).generator, likelihood).double()
-    x = images[:2].unsqueeze(1).double() / 255
+    vae = VAE(trained(1).encoder, trained(1).generator, likelihood)
+    x = images[:2].unsqueeze(1).float() / 255
     found, border = log_evidence(vae, x, limit=6, resolution=60)
+    line = torch.linspace(-6, 6, 12_001)
     for k in range(2):
-        line = torch.linspace(-6, 6, 2001, dtype=torch.float64)
         with torch.no_grad():
-            joint = vae.log_joint(line[:, None], x[k : k + 1])
-        peak, mode = joint.max().item(), line[joint.argmax()].item()
-
-        def density(z: float, k: int = k, peak: float = peak) -> float:
-            with torch.no_grad():
-                joint = vae.log_joint(torch.tensor([[z]]).double(), x[k : k + 1])
-            return math.exp(joint.item() - peak)
-
-        pieces = [mode - 0.3, mode, mode + 0.3]
-        integral = quad(density, -6, 6, points=pieces, epsabs=0, epsrel=1e-5, limit=200)[0]
-        assert found.value[k].item() == pytest.approx(peak + math.log(integral), abs=1e-4)
+            parts = [vae.log_joint(z, x[k : k + 1]) for z in line[:, None].split(500)]
+        joint = torch.cat(parts).double()
+        integral = torch.trapezoid(torch.exp(joint - joint.max()), line.double())
+        expected = (joint.max() + integral.log()).item()
+        assert found.value[k].item() == pytest.approx(expected, abs=1e-3)
     assert found.error.max() < 1e-2
     assert border.max() < 1e-3
-    vae.float()
 
 
 @pytest.mark.parametrize("q", [1, 2])

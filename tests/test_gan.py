@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from dgmpipe.config.kinds import settings_of
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import evenly_spread, load_mnist
+from dgmpipe.evaluation.samples import interpolate, sample_images
 from dgmpipe.models import Discriminator, Generator, load_model
 from dgmpipe.models.dcgan import DCGANTask
 from dgmpipe.models.gan import GAN, GANTask
 from dgmpipe.models.wgan import WGANGPTask, WGANTask
-from dgmpipe.statistics.energy import energy_distance
+from dgmpipe.statistics.energy import energy_distance, energy_test
 from dgmpipe.streams import random_stream
 from dgmpipe.training.run import dataset_of, train_model
 
@@ -132,6 +133,28 @@ def test_the_generators_latent_points_are_new_if_the_config_says_so(
     drawn = [torch.randn(8, 2, generator=same).double() for _ in range(1 + fresh)]
     assert torch.equal(torch.stack(seen), torch.stack(drawn))
     assert torch.equal(noise.get_state(), same.get_state())
+
+
+@pytest.mark.parametrize("q", [1, 2, 5])
+@pytest.mark.parametrize("task_type", CONFIGS)
+def test_a_gan_of_any_latent_dimension_is_trained_and_evaluated(
+    task_type: type[GANTask], q: int, images: Tensor
+) -> None:
+    torch.manual_seed(1)
+    gan = GANTask.build(SIZE | {"latent_dim": q}).double()
+    task, before = task_type(gan, CONFIGS[task_type]), copy.deepcopy(gan)
+    task.step(_batches(images), _noise())
+    for name in ("generator.layers.0.weight", "discriminator.layers.0.weight"):
+        assert not torch.equal(before.get_parameter(name), gan.get_parameter(name))
+    generator = gan.float().eval().generator
+    z = torch.randn(20, q, generator=_noise())
+    samples, line = sample_images(generator, 20, _noise()), interpolate(generator, 5)
+    with torch.no_grad():
+        torch.testing.assert_close(samples, generator(z)[:, 0])
+        ends = torch.tensor([[-1.0], [1.0]]).expand(2, q)
+        torch.testing.assert_close(line[[0, -1]], generator(ends)[:, 0])
+    test = energy_test(samples.flatten(1), to_float(images[:20]).flatten(1), num_permutations=9)
+    assert test.pvalue == 0.1  # noise is told from digits by every permutation
 
 
 def test_a_discriminator_that_is_sure_gives_finite_losses(images: Tensor) -> None:
