@@ -241,8 +241,12 @@ WEIGHTS = {
 
 WEIGHTS |= {
     "weights that are NaN": (
-        _load_damaged(_change_weights(lambda state: [t.fill_(torch.nan) for t in state.values()])),
-        f"{_WEIGHTS} has weights that are not finite, in tensor encoder.features.0.weight; train",
+        _load_damaged(
+            _change_weights(
+                lambda state: [t.mul_(torch.nan) for t in state.values() if t.is_floating_point()]
+            )
+        ),
+        f"{_WEIGHTS} has weights that are not finite, in tensor encoder.features.0.",
     ),
     "one weight that is infinite": (
         _load_damaged(

@@ -171,7 +171,8 @@ class MoonsDensity:
             across = torch.where(above, across - across.detach(), across)
             h = sign * half_window * (1 + nodes.unsqueeze(1)) / 2
             rise = 2 * torch.sin(h) * (across * torch.cos(h) - along * torch.sin(h))
-            total = total + half_window * (weights @ torch.exp((gap + rise) / self.noise**2))
+            values = weights.unsqueeze(1) * torch.exp((gap + rise) / self.noise**2)
+            total = total + half_window * values.sum(dim=0)
         square = ((x - torch.cos(nearest)) / self.noise) ** 2
         square = square + ((y - torch.sin(nearest)) / self.noise) ** 2
         log_constant = math.log(2 * math.pi * self.noise**2) + math.log(math.pi)
