@@ -384,10 +384,19 @@ DEVIATIONS = [
         "an image depends on its latent point only, not on its neighbours in the batch",
     ),
     Deviation(
-        "code",
-        "the critic is clipped before its update, and its batch norms as well",
-        "after it, and without these",
-        "batch norms start at 1: clipped to 0.01 they scale each layer down a hundredfold",
+        "(35)",
+        "the text bounds φ; the code clips every parameter of the critic, those of its batch norms"
+        " included, and before each update",
+        "the same; `clip_batch_norm` and `clip_before_update` choose",
+        "no slip: energy distances of the WGAN after 3,000 steps from random weights, seeds 0 and 1,"
+        " 0.33 and 0.38; 0.87 (seed 0) without the batch norms and after the update",
+    ),
+    Deviation(
+        "(32)",
+        "the text draws z anew in every step; the code draws it anew in each half of a step",
+        "the same; `fresh_latent_points` chooses",
+        "no slip: energy distances of the DCGAN after 8,000 steps from random weights, seeds 0 and"
+        " 1, 0.49 and 3.9; 5.7 (seed 0) where both halves have the same points",
     ),
     Deviation(
         "code",
