@@ -65,7 +65,7 @@ def evidence_of_images(
     chosen = evenly_spread(num_images, len(images))
     x = to_float(images[chosen])
     on_grid = vae.generator.latent_dim <= 2
-    rise = effective = border_share = torch.full((len(x),), math.nan)
+    rise = effective = border_share = torch.full((len(x),), math.nan).double()
     if not on_grid or not isinstance(vae.encoder(x[:1]), DiagonalGaussian):
         sampled = importance_weighted(vae, x, num_samples=num_samples, noise=noise)
         evidence, bound = sampled.log_evidence, sampled.elbo
@@ -83,7 +83,7 @@ def evidence_of_images(
             "log_evidence_rise": rise,
             "elbo": bound.value,
             "elbo_error": bound.error,
-            "ceiling": vae.ceiling(x),
+            "ceiling": vae.ceiling(x).double(),
             "gap": evidence.value - bound.value,
             "border_share": border_share,
             "samples": 0 if on_grid else num_samples,
