@@ -57,7 +57,7 @@ def test_it_refuses_code_that_is_not_the_one_beside_it(tmp_path: Path) -> None:
 
 
 def test_two_tiers_with_other_images_of_one_name_have_folders_of_their_own(tmp_path: Path) -> None:
-    """The second promises the files of the first in another order, which its folder does not have."""
+    """The second promises the files of the first in another order, which are not there."""
     folder = fresh_copy(tmp_path)
     config = yaml.safe_load((folder / "config/smoke.yaml").read_text(encoding="utf-8"))
     other = yaml.safe_load((folder / "config/smoke.yaml").read_text(encoding="utf-8"))

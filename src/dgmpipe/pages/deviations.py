@@ -388,8 +388,8 @@ DEVIATIONS = [
         "the text bounds φ; the code clips every parameter of the critic, those of its batch norms"
         " included, and before each update",
         "the same; `clip_batch_norm` and `clip_before_update` choose",
-        "no slip: energy distances of the WGAN after 3,000 steps from random weights, seeds 0 and 1,"
-        " 0.33 and 0.38; 0.87 (seed 0) without the batch norms and after the update",
+        "no slip: energy distances of the WGAN after 3,000 steps from random weights, seeds 0 and"
+        " 1, 0.33 and 0.38; 0.87 (seed 0) without the batch norms and after the update",
     ),
     Deviation(
         "(32)",
