@@ -6,9 +6,7 @@ IMAGE_FILES = list(MD5.model_dump(by_alias=True)) if MD5 else ["images.npz"]
 rule fetch_images:
     output:
         # Not deleted before the job, as another tier may be reading them.
-        update(
-            multiext("<images>/", *IMAGE_FILES)
-        ),
+        update(multiext("<images>/", *IMAGE_FILES)),
     log:
         "<logs>/fetch_images.log",
     benchmark:
