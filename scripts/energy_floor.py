@@ -3,12 +3,12 @@ from dgmpipe.jobs.job import job
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
-    from dgmpipe.data.mnist import load_mnist
+    from dgmpipe.data.images import load_images
     from dgmpipe.evaluation.energy_report import energy_floor
     from dgmpipe.files import save_arrays
 
     folder = Path(snakemake.input[0]).parent
-    (training, _), (test, _) = (load_mnist(folder, split) for split in ("train", "t10k"))
+    (training, _), (test, _) = (load_images(folder, split) for split in ("train", "t10k"))
     floor = energy_floor(
         training,
         test,

@@ -34,7 +34,7 @@ class _LinearGenerator(nn.Module):
 
     def __init__(self, q: int) -> None:
         super().__init__()
-        self.latent_dim = q
+        self.latent_dim, self.image_shape = q, (1, 28, 28)
         columns = torch.linalg.qr(torch.randn(784, q, generator=_noise()).double()).Q
         self.weight = nn.Parameter(columns * torch.arange(1, q + 1).sqrt())
 

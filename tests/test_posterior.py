@@ -31,6 +31,7 @@ class _LinearGenerator(torch.nn.Module):
     """Logits that are linear in z, so that everything about the posterior is smooth."""
 
     latent_dim = 2
+    image_shape = (1, 28, 28)
 
     def __init__(self) -> None:
         super().__init__()

@@ -40,11 +40,11 @@ try:
     CONFIG = read_config(config)
     EXHIBITS = exhibits(CONFIG)
     DATA_DIGESTS = {model: data_digest(CONFIG, model) for model in CONFIG.models}
+    IMAGES = f"results/data/{image_folder(CONFIG)}"
 except UserError as error:
     raise WorkflowError(str(error))
 
 RESULTS = f"results/{CONFIG.tier}"
-IMAGES = f"results/data/{image_folder(CONFIG)}"
 REPORT = HERE.parent / "report"
 
 # The seed that figures are drawn from; tables have all of them.

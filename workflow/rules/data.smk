@@ -1,15 +1,12 @@
+# Images that are not in the four files of MNIST are kept in one.
+MD5 = CONFIG.data.images.md5
+IMAGE_FILES = list(MD5.model_dump(by_alias=True)) if MD5 else ["images.npz"]
+
+
 rule fetch_images:
     output:
         # Not deleted before the job, as another tier may be reading them.
-        update(
-            multiext(
-                "<images>/",
-                "train-images-idx3-ubyte",
-                "train-labels-idx1-ubyte",
-                "t10k-images-idx3-ubyte",
-                "t10k-labels-idx1-ubyte",
-            )
-        ),
+        update(multiext("<images>/", *IMAGE_FILES)),
     log:
         "<logs>/fetch_images.log",
     benchmark:
@@ -19,7 +16,7 @@ rule fetch_images:
         "../envs/dgmpipe.yaml"
     params:
         # Not the folder that the files may come from: the same bytes make the same results.
-        md5=CONFIG.data.images.md5.model_dump(by_alias=True),
+        md5=MD5 and MD5.model_dump(by_alias=True),
     script:
         "../../scripts/fetch_images.py"
 

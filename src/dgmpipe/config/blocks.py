@@ -68,8 +68,29 @@ class ImageData(Block):
         " then the copy on the Python package index",
         None,
     )
-    md5: IDXFiles = documented("MD5 of each of the four uncompressed files")
+    md5: IDXFiles | None = documented("MD5 of each of the four uncompressed files", None)
+    archive: str | None = documented(
+        "in the place of `md5`, an .npz file with images of any size, bytes (N, H, W) or (N, H, W,"
+        " 3) with H and W multiples of 4, as `train_images` and `test_images`, and labels, if there"
+        " are any, as `train_labels` and `test_labels`",
+        None,
+    )
+    pictures: str | None = documented(
+        "in the place of both, a folder with folders `train` and `test` of .png or .jpg files,"
+        " which may be in a folder for each class",
+        None,
+    )
     test_clusters: TestClusters = documented("for standard errors, docs/errors.md", TestClusters())
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        given = [key for key in ("md5", "archive", "pictures") if getattr(self, key) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"must have one of md5, archive and pictures, not {' and '.join(given) or 'none'};"
+                " a config that is laid over another sets what it has not to null"
+            )
+        return self
 
 
 class PointData(Block):

@@ -7,7 +7,7 @@ says so, and config/schema.json, by which editors check and complete a config.
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -57,7 +57,7 @@ def _table(
         # A kind's table has what it adds, and what it says otherwise.
         if key in without and field.description == ModelSettings.model_fields[key].description:
             continue
-        inner = field.annotation
+        inner = next(iter(get_args(field.annotation)), field.annotation)  # of `Block | None`
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             for name, part in inner.model_fields.items():
                 yield _row(

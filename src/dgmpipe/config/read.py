@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -246,8 +246,9 @@ def _keys_at(kind: type[BaseModel], path: list[str | int]) -> list[str]:
     """Return the keys of the block at a path below a block of such a kind."""
     for part in path:
         for name, field in kind.model_fields.items():
-            if part in (name, field.alias) and isinstance(field.annotation, type):
-                kind = field.annotation
+            inner = next(iter(get_args(field.annotation)), field.annotation)  # of `Block | None`
+            if part in (name, field.alias) and isinstance(inner, type):
+                kind = inner
     return [field.alias or name for name, field in kind.model_fields.items()]
 
 

@@ -12,8 +12,8 @@ __all__ = ["Batches", "ImageBatches", "LabelledBatches", "MoonsBatches", "PointB
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Return images (N, 28, 28) of bytes as floats in [0, 1], shape (N, 1, 28, 28)."""
-    return images.unsqueeze(1).float().div_(255)
+    """Return bytes (N, H, W) or (N, 3, H, W) as floats in [0, 1], (N, 1, H, W) or (N, 3, H, W)."""
+    return (images.unsqueeze(1) if images.ndim == 3 else images).float().div_(255)
 
 
 class Batches(ABC):
@@ -86,7 +86,7 @@ class PointBatches(_ShuffledBatches):
 
 
 class ImageBatches(_ShuffledBatches):
-    """Batches of images, bytes (N, 28, 28), which become floats in [0, 1] batch by batch."""
+    """Batches of images, bytes (N, H, W) or (N, 3, H, W), each made floats in [0, 1]."""
 
     def __next__(self) -> Tensor:
         return to_float(self._data[self._next_indices()])

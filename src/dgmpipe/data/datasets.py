@@ -15,7 +15,8 @@ from dgmpipe.data.batches import (
     PointBatches,
     to_float,
 )
-from dgmpipe.data.mnist import evenly_spread, load_mnist
+from dgmpipe.data.images import image_shape, load_images
+from dgmpipe.data.mnist import evenly_spread
 from dgmpipe.data.moons import moons_moments, sample_moons
 from dgmpipe.data.points import load_points
 from dgmpipe.errors import UserError
@@ -42,6 +43,10 @@ class Dataset(ABC):
         Raises:
             UserError: If there are not as many, or files are missing.
         """
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return what a model needs to know of the data beside its settings."""
+        return {}
 
 
 class PlanePoints(Dataset):
@@ -102,7 +107,7 @@ class Points(PlanePoints):
 
 
 class Images(Dataset):
-    """Images in the four files of MNIST; the test images are held out, spread evenly over them.
+    """Images as `load_images` reads them; the test images are held out, spread evenly over them.
 
     Args:
         folder: Of the files.
@@ -118,27 +123,49 @@ class Images(Dataset):
     def held_out(self, size: int, seed: int, device: torch.device) -> Any:
         return self._test(size, device)[0]
 
-    def _training(self, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        images, labels = (tensor.to(device) for tensor in load_mnist(self._folder, "train"))
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return the shape of images that are not of MNIST's."""
+        shape = image_shape(self._folder)
+        return {} if shape == (1, 28, 28) else {"image_shape": list(shape)}
+
+    def _training(self, size: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        images, labels = load_images(self._folder, "train")
         if size > len(images):
             raise UserError(
                 f"the config asks for batches of {size:,} images, but there are {len(images):,}"
                 " training images; lower batch_size"
             )
-        return images, labels
+        return images.to(device), labels if labels is None else labels.to(device)
 
-    def _test(self, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        images, labels = load_mnist(self._folder, "t10k")
+    def _test(self, size: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        images, labels = load_images(self._folder, "t10k")
         chosen = evenly_spread(size, len(images))
-        return to_float(images[chosen].to(device)), labels[chosen].to(device)
+        shown = to_float(images[chosen].to(device))
+        return shown, labels if labels is None else labels[chosen].to(device)
 
 
 class LabelledImages(Images):
-    """The same images, each batch and the held-out ones as a pair with their labels."""
+    """The same images, each batch and the held-out ones as a pair with their labels.
+
+    Raises:
+        UserError: If the images are not of 28×28 grey pixels, or have no labels: what the
+            classifier is trained against is made of such.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(folder)
+        if image_shape(folder) != (1, 28, 28) or load_images(folder, "t10k")[1] is None:
+            raise UserError(
+                "a classifier needs images of 28x28 grey pixels with labels, which these are not;"
+                " leave it out of the config: `classifier: null` below `models`"
+            )
 
     def batches(self, size: int, seed: int, device: torch.device) -> Batches:
         images, labels = self._training(size, device)
+        assert labels is not None
         return LabelledBatches(images, labels, size, random_stream(seed, "batches"))
 
     def held_out(self, size: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        return self._test(size, device)
+        images, labels = self._test(size, device)
+        assert labels is not None
+        return images, labels

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from dgmpipe.data.batches import to_float
-from dgmpipe.data.mnist import load_mnist
+from dgmpipe.data.images import load_images
 from dgmpipe.data.moons import MoonsDensity, sample_moons
 from dgmpipe.streams import random_stream
 
@@ -25,12 +25,12 @@ def shown_moons(*, num_points: int, noise: float, seed: int) -> dict[str, Any]:
 
 
 def shown_images(folder: str | Path, *, num_images: int, seed: int) -> dict[str, Any]:
-    """Return points of N(0, I), (1000, 2), and training images (num_images, 28, 28), labelled."""
-    images, labels = load_mnist(folder, "train")
+    """Return points of N(0, I), (1000, 2), and `num_images` training images."""
+    images, labels = load_images(folder, "train")
     stream = random_stream(seed, "shown images")
     chosen = torch.randperm(len(images), generator=stream)[:num_images]
-    return {
+    shown = {
         "latent": torch.randn(1000, 2, generator=stream),
-        "images": to_float(images[chosen])[:, 0],
-        "labels": labels[chosen],
+        "images": to_float(images[chosen]).squeeze(1),
     }
+    return shown if labels is None else shown | {"labels": labels[chosen]}

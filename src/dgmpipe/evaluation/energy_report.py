@@ -45,8 +45,8 @@ def energy_floor(
     """Return the energy distances of draws of training images from held-out ones, (num_draws,).
 
     Args:
-        training: Bytes (T, 28, 28).
-        test: Bytes (M, 28, 28), of which `held_out_size`, spread evenly, are held out.
+        training: Bytes (T, H, W) or (T, 3, H, W).
+        test: Bytes likewise, of which `held_out_size`, spread evenly, are held out.
         held_out_size: Images on both sides.
         num_draws: Number of draws.
         seed: Of the draws.

@@ -30,7 +30,7 @@ __all__ = ["evaluate_evidence", "evidence_of_images", "summarise_evidence"]
 def evidence_of_images(
     vae: VAE,
     images: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     num_images: int,
     limit: float,
@@ -42,8 +42,8 @@ def evidence_of_images(
 
     Args:
         vae: Trained, in evaluation mode.
-        images: Bytes (N, 28, 28).
-        labels: Digits (N,).
+        images: Bytes (N, H, W) or (N, 3, H, W).
+        labels: Classes (N,), if they are known.
         num_images: How many of the images, spread evenly over them, are evaluated.
         limit: Half the side of the square of integration in the latent space, if q is 1 or 2.
         resolution: Grid points along each of its axes.
@@ -77,7 +77,7 @@ def evidence_of_images(
     return pd.DataFrame(
         {
             "index": chosen,
-            "label": labels[chosen],
+            **({} if labels is None else {"label": labels[chosen]}),
             "log_evidence": evidence.value,
             "log_evidence_error": evidence.error,
             "log_evidence_rise": rise,

@@ -48,7 +48,7 @@ def importance_weighted(
 
     Args:
         vae: Trained, in evaluation mode.
-        images: Intensities in [0, 1], shape (N, 1, 28, 28).
+        images: Intensities in [0, 1], shape (N, C, H, W).
         num_samples: Draws K an image, at least 2.
         noise: Random stream, on the CPU.
 
@@ -74,7 +74,7 @@ def importance_weighted(
 
 
 def _log_weights(vae: VAE, x: Tensor, num_samples: int, noise: torch.Generator) -> Tensor:
-    """Return log p(x, z) − log e(z|x), shape (K,), at draws of an image `x` (1, 1, 28, 28)."""
+    """Return log p(x, z) − log e(z|x), shape (K,), at draws of an image `x` (1, C, H, W)."""
     posterior = vae.encoder(x)
     z = posterior.rsample(noise, num_samples)
     log_joint = torch.cat([vae.log_joint(some, x) for some in z[0].split(_POINTS_AT_ONCE)])

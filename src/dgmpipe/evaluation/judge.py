@@ -294,6 +294,7 @@ def examine_judge(subject: Subject, *, num_images: int) -> dict[str, pd.DataFram
     classifier = subject.model()
     assert isinstance(classifier, Classifier)
     images, labels = subject.load_images("t10k")
+    assert labels is not None
     chosen = evenly_spread(num_images, len(images))
     rows = examine(classifier, to_float(images[chosen]), labels[chosen], subject.seed)
     return {"table": pd.DataFrame(rows)}

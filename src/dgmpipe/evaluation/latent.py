@@ -14,7 +14,7 @@ from dgmpipe.arguments import positive_number, require_stream, whole_number
 from dgmpipe.data.batches import to_float
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.approximation import ApproximatePosterior
-from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
+from dgmpipe.models.inputs import require_batch
 from dgmpipe.models.vae import VAE
 from dgmpipe.streams import random_stream
 
@@ -29,7 +29,7 @@ class LatentStructure:
         means: Mean of each image's approximate posterior, shape (N, 2).
         samples: Draws from each approximate posterior, shape (N, S, 2).
         points: Points of high prior and low aggregate posterior, by increasing z₁, shape (P, 2).
-        point_images: What the generator makes of them, shape (P, 28, 28).
+        point_images: What the generator makes of them, shape (P, H, W) or (P, 3, H, W).
     """
 
     means: Tensor
@@ -78,7 +78,7 @@ def latent_structure(
 
     Args:
         vae: Trained, in evaluation mode, with a two-dimensional latent space.
-        images: Intensities in [0, 1], shape (N, 1, 28, 28).
+        images: Intensities in [0, 1], shape (N, C, H, W).
         samples_per_image: Draws S from each approximate posterior.
         limit: Half the side of the square.
         resolution: Grid points along each axis.
@@ -100,7 +100,7 @@ def latent_structure(
             f"num_points ({num_points}) must not exceed num_candidates ({num_candidates}),"
             f" nor these the {resolution**2} grid points"
         )
-    images = require_batch(images, IMAGE_SHAPE, "images", vae)
+    images = require_batch(images, vae.generator.image_shape, "images", vae)
     posteriors = [vae.encoder(x) for x in images.split(500)]
     mean = torch.cat([posterior.mean for posterior in posteriors])
     samples = torch.cat([posterior.rsample(noise, samples_per_image) for posterior in posteriors])
@@ -113,11 +113,11 @@ def latent_structure(
     drawn = torch.randperm(num_candidates, generator=noise)[:num_points].to(candidates.device)
     points = candidates[drawn]
     points = points[points[:, 0].argsort()]
-    return LatentStructure(mean, samples, points, vae.generator(points)[:, 0])
+    return LatentStructure(mean, samples, points, vae.generator(points).squeeze(1))
 
 
 def evaluate_latent(subject: Subject, **settings: Any) -> dict[str, dict[str, Any]]:
-    """Return the `arrays` that Figure 8 shows: `latent_structure`, labels and a histogram."""
+    """Return the `arrays` that Figure 8 shows: `latent_structure`, a histogram, labels if any."""
     vae = subject.model()
     assert isinstance(vae, VAE)
     images, labels = subject.load_images("t10k")
@@ -126,5 +126,7 @@ def evaluate_latent(subject: Subject, **settings: Any) -> dict[str, dict[str, An
     edges = np.linspace(-settings["limit"], settings["limit"], settings["resolution"] // 2 + 1)
     draws = structure.samples.flatten(0, 1).numpy()
     histogram, _, _ = np.histogram2d(draws[:, 0], draws[:, 1], bins=[edges, edges])
-    arrays = asdict(structure) | {"labels": labels, "histogram": histogram, "edges": edges}
+    arrays = asdict(structure) | {"histogram": histogram, "edges": edges}
+    if labels is not None:
+        arrays["labels"] = labels
     return {"arrays": arrays}

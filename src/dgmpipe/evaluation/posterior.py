@@ -26,7 +26,7 @@ from dgmpipe.data.batches import to_float
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.approximation import DiagonalGaussian
-from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch, to_model
+from dgmpipe.models.inputs import require_batch, to_model
 from dgmpipe.models.vae import LIKELIHOODS, VAE
 
 __all__ = [
@@ -89,7 +89,7 @@ def posterior_grid(
 
     Args:
         vae: Trained, in evaluation mode, with a two-dimensional latent space.
-        image: Intensities in [0, 1], shape (28, 28), a tensor or whatever NumPy reads.
+        image: Intensities in [0, 1], shape (H, W) or (3, H, W), a tensor or whatever NumPy reads.
         limit: Half the side of the square.
         resolution: Grid points R along each axis, from 4 to 5000.
 
@@ -98,16 +98,18 @@ def posterior_grid(
             or resolution is not possible.
     """
     image = to_model(image, "the image", vae)
-    if image.shape != (28, 28):
-        raise ValueError(f"the image must have shape (28, 28), not {tuple(image.shape)}")
-    return _posterior_grids(vae, image[None, None], limit, resolution)[0]
+    shape = vae.generator.image_shape
+    expected = shape[1:] if shape[0] == 1 else shape
+    if image.shape != expected:
+        raise ValueError(f"the image must have shape {expected}, not {tuple(image.shape)}")
+    return _posterior_grids(vae, image.view(1, *shape), limit, resolution)[0]
 
 
 @torch.no_grad()
 def compare_posteriors(
     vae: VAE,
     images: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     chosen: Sequence[int],
     *,
     limit: float,
@@ -117,18 +119,18 @@ def compare_posteriors(
 
     Args:
         vae: Trained, in evaluation mode, with a two-dimensional latent space.
-        images: Bytes (N, 28, 28).
-        labels: Digits (N,).
+        images: Bytes (N, H, W) or (N, 3, H, W).
+        labels: Classes (N,), if they are known.
         chosen: Which I of the images, by their position.
         limit: Half the side of the square on which densities are evaluated.
         resolution: Grid points R along each of its axes.
 
     Returns:
         `index`, `label` (I,); `image`, and of the MAP and of the approximate posterior's mean
-        `map_reconstruction` and `mean_reconstruction` (I, 28, 28), which are the parameter λ of
-        the likelihood; `axis` (R,); `log_posterior` and `log_approximate` (I, R, R), in nats, row
-        z₂ and column z₁; `map` and `mean` (I, 2); `log_evidence`, `log_evidence_error`, `elbo`
-        and `elbo_error` (I,).
+        `map_reconstruction` and `mean_reconstruction` (I, H, W) or (I, 3, H, W), which are the
+        parameter λ of the likelihood; `axis` (R,); `log_posterior` and `log_approximate`
+        (I, R, R), in nats, row z₂ and column z₁; `map` and `mean` (I, 2); `log_evidence`,
+        `log_evidence_error`, `elbo` and `elbo_error` (I,).
 
     Raises:
         UserError: If a position is not among the images.
@@ -148,20 +150,21 @@ def compare_posteriors(
     bound = elbo(vae, x)
     arrays = {
         "index": torch.tensor(chosen),
-        "label": labels[list(chosen)],
-        "image": x[:, 0],
+        "image": x.squeeze(1),
         "axis": axis,
         "log_posterior": torch.stack([grid.log_posterior for grid in grids]).float(),
         "log_approximate": approximate.log_prob(_plane(axis)[None]),
         "map": modes,
-        "map_reconstruction": vae.generator(modes)[:, 0],
+        "map_reconstruction": vae.generator(modes).squeeze(1),
         "mean": approximate.mean,
-        "mean_reconstruction": vae.generator(approximate.mean)[:, 0],
+        "mean_reconstruction": vae.generator(approximate.mean).squeeze(1),
         "log_evidence": torch.tensor([grid.log_evidence for grid in grids]),
         "log_evidence_error": torch.tensor([grid.log_evidence_error for grid in grids]),
         "elbo": bound.value,
         "elbo_error": bound.error,
     }
+    if labels is not None:
+        arrays["label"] = labels[list(chosen)]
     return {name: values.cpu() for name, values in arrays.items()}
 
 
@@ -176,7 +179,7 @@ def log_evidence(
 
     Args:
         vae: Trained, in evaluation mode, with one or two latent dimensions.
-        images: Intensities in [0, 1], shape (N, 1, 28, 28).
+        images: Intensities in [0, 1], shape (N, C, H, W).
         limit: Half the side of the square of integration, or half the length of the line.
         resolution: Grid points along each axis of the square, from 4 to 5000; the square root of
             the points of the line.
@@ -222,7 +225,7 @@ def elbo(
     Args:
         vae: Trained, in evaluation mode, with one or two latent dimensions and an encoder that
             returns a `DiagonalGaussian`.
-        images: Intensities in [0, 1], shape (N, 1, 28, 28).
+        images: Intensities in [0, 1], shape (N, C, H, W).
         limit: Half the side of the grid, in standard deviations.
         spacing: Spacing of the grid, in standard deviations; by default about 300 points.
 
@@ -263,7 +266,7 @@ def elbo(
 def _posterior_grids(
     vae: VAE, images: Tensor, limit: float, resolution: int
 ) -> list[PosteriorGrid]:
-    """Return the grid of each of a few images (N, 1, 28, 28), for one pass of the generator."""
+    """Return the grid of each of a few images (N, C, H, W), for one pass of the generator."""
     _require_dimension(vae, 2)
     axis = _axis(vae, limit, resolution)
     images = require_intensities(vae, images)
@@ -282,7 +285,7 @@ def _posterior_grids(
 
 
 def _log_joint(vae: VAE, z: Tensor, pixels: Tensor) -> Tensor:
-    """Return log p(x, z), shape (M, N), of all pairs of `z` (M, q) and images `pixels` (784, N).
+    """Return log p(x, z), shape (M, N), of all pairs of `z` (M, q) and images `pixels` (C H W, N).
 
     log p(x|z) is x·l − Σ A(l) for the logits l at z, so one matrix product serves all pairs.
     """
@@ -337,12 +340,12 @@ def _require_dimension(vae: VAE, *possible: int) -> int:
 
 
 def require_intensities(vae: VAE, values: Tensor | ArrayLike) -> Tensor:
-    """Return images (N, 1, 28, 28) as a tensor of the model's type.
+    """Return images (N, C, H, W) as a tensor of the model's type.
 
     Raises:
         ValueError: If they have another shape or are not in [0, 1].
     """
-    images = require_batch(values, IMAGE_SHAPE, "images", vae)
+    images = require_batch(values, vae.generator.image_shape, "images", vae)
     if not ((images >= 0) & (images <= 1)).all():  # NaN is not either
         raise ValueError("images must hold intensities in [0, 1]; divide bytes by 255")
     return images

@@ -14,7 +14,7 @@ __all__ = ["evaluated_images", "interpolate", "sample_images", "show_images"]
 
 
 def evaluated_images(subject: Subject, n: int) -> Tensor:
-    """Return the `n` images, shape (n, 28, 28), that are compared with the test images.
+    """Return `n` images, (n, H, W) or (n, 3, H, W), that are compared with the test images.
 
     Latent points, or the choice of the training images where there is no model, depend on the
     seed.
@@ -31,7 +31,7 @@ def evaluated_images(subject: Subject, n: int) -> Tensor:
             f"the config asks for {n:,} training images, but there are {len(training):,};"
             " lower the number"
         )
-    return to_float(training[torch.randperm(len(training), generator=stream)[:n]])[:, 0]
+    return to_float(training[torch.randperm(len(training), generator=stream)[:n]]).squeeze(1)
 
 
 def show_images(
@@ -56,7 +56,7 @@ def _generator(subject: Subject) -> Generator:
 
 @torch.no_grad()
 def sample_images(generator: Generator, n: int, noise: torch.Generator) -> Tensor:
-    """Return `n` images of latent points from N(0, I), shape (n, 28, 28), as in Figure 9.
+    """Return images of `n` points of N(0, I), (n, H, W) or (n, 3, H, W), as in Figure 9.
 
     `generator` is in evaluation mode; `noise` is a random stream on the CPU.
 
@@ -67,12 +67,12 @@ def sample_images(generator: Generator, n: int, noise: torch.Generator) -> Tenso
     require_stream(noise, "noise")
     device = next(generator.parameters()).device
     z = torch.randn(n, generator.latent_dim, generator=noise).to(device)
-    return torch.cat([generator(some) for some in z.split(500)])[:, 0]
+    return torch.cat([generator(some) for some in z.split(500)]).squeeze(1)
 
 
 @torch.no_grad()
 def interpolate(generator: Generator, steps: int) -> Tensor:
-    """Return images along the line from −e to e, e = (1, …, 1), shape (steps, 28, 28), Figure 10.
+    """Return images along the line from −e to e, e = (1, …, 1), (steps, H, W) or (steps, 3, H, W).
 
     `generator` is in evaluation mode.
 
@@ -82,4 +82,4 @@ def interpolate(generator: Generator, steps: int) -> Tensor:
     steps = whole_number(steps, "steps", 1)
     device = next(generator.parameters()).device
     line = torch.linspace(-1, 1, steps, device=device)
-    return generator(line[:, None].expand(-1, generator.latent_dim))[:, 0]
+    return generator(line[:, None].expand(-1, generator.latent_dim)).squeeze(1)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dgmpipe.data.batches import to_float
-from dgmpipe.data.mnist import load_mnist
+from dgmpipe.data.images import load_images
 from dgmpipe.models.storage import load_model
 from dgmpipe.statistics.clusters import Clusters
 
@@ -39,15 +39,15 @@ class Subject:
         assert self.folder is not None
         return load_model(self.folder)
 
-    def load_images(self, split: str) -> tuple[Tensor, Tensor]:
-        """Return bytes (N, 28, 28) and labels (N,) of the split "train" or "t10k"."""
+    def load_images(self, split: str) -> tuple[Tensor, Tensor | None]:
+        """Return images, as bytes, and labels of a split, as `load_images` does."""
         assert self.images is not None
-        return load_mnist(self.images, split)
+        return load_images(self.images, split)
 
     def test_clusters(self, num_images: int) -> Clusters:
         """Return which of all test images depend on one another."""
         return Clusters.in_order(num_images, **self.clusters)
 
     def intensities(self, split: str) -> Tensor:
-        """Return the images of a split as floats in [0, 1], shape (N, 28, 28)."""
-        return to_float(self.load_images(split)[0])[:, 0]
+        """Return the images of a split as floats in [0, 1], (N, H, W) or (N, 3, H, W)."""
+        return to_float(self.load_images(split)[0]).squeeze(1)

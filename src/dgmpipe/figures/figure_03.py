@@ -23,18 +23,19 @@ def figure_03(latent: ArrayLike, images: ArrayLike) -> Figure:
 
     Args:
         latent: Samples of the latent distribution, shape (n, 2).
-        images: Images (N, 28, 28) with intensities in [0, 1].
+        images: Images (N, H, W) or (N, 3, H, W) with intensities in [0, 1].
 
     Raises:
         ValueError: If an array has another shape.
     """
-    check_shapes({"latent": latent, "images": images}, latent="n 2", images="N 28 28")
+    check_shapes({"latent": latent, "images": images}, latent="n 2", images="N H W")
     with new_figure(6.2, 2.8) as figure:
         left, middle, right = figure.subplots(1, 3, width_ratios=[1, 0.25, 1])
         latent_panel(left, latent)
         arrow_panel(middle)
         image_grid(right, images, *square_grid(len(np.asarray(images))))
-        right.set_title(r"data space, $\mathbf{x} \in [0, 1]^{28 \times 28}$")
+        size = r" \times ".join(map(str, np.shape(images)[1:]))
+        right.set_title(rf"data space, $\mathbf{{x}} \in [0, 1]^{{{size}}}$")
     return figure
 
 

@@ -40,15 +40,14 @@ MARKS: dict[str, dict[str, Any]] = {
 
 SHAPES = {
     "index": "I",
-    "label": "I",
-    "image": "I 28 28",
+    "image": "I H W",
     "axis": "R",
     "log_posterior": "I R R",
     "log_approximate": "I R R",
     "map": "I 2",
-    "map_reconstruction": "I 28 28",
+    "map_reconstruction": "I H W",
     "mean": "I 2",
-    "mean_reconstruction": "I 28 28",
+    "mean_reconstruction": "I H W",
     "log_evidence": "I",
     "elbo": "I",
 }
@@ -73,8 +72,9 @@ def figure_07(posterior: Mapping[str, ArrayLike]) -> Figure:
 
     Args:
         posterior: Arrays for I images on a grid of R × R latent points, others being ignored:
-            `index` (I,) and `label` (I,) of the image in the test set;
-            `image`, `map_reconstruction` and `mean_reconstruction`, each (I, 28, 28) in [0, 1];
+            `index` (I,) of the image in the test set, and `label` (I,) if there are labels;
+            `image`, `map_reconstruction` and `mean_reconstruction`, each (I, H, W) or
+            (I, 3, H, W) in [0, 1];
             `axis` (R,), the equidistant values of each latent coordinate;
             `log_posterior` and `log_approximate`, each (I, R, R) in nats, normalised, row z2,
             column z1;
@@ -86,6 +86,9 @@ def figure_07(posterior: Mapping[str, ArrayLike]) -> Figure:
     """
     check_shapes(posterior, **SHAPES)
     arrays = {name: np.asarray(posterior[name]) for name in SHAPES}
+    if "label" in posterior:
+        check_shapes(posterior, index="I", label="I")
+        arrays["label"] = np.asarray(posterior["label"])
     number = len(arrays["image"])
     with new_figure(7.5, 0.7 + 1.85 * number) as figure:
         grid = figure.subplots(number, 5, squeeze=False, width_ratios=[1.2, 1.8, 1.2, 1.8, 1.2])
@@ -108,12 +111,13 @@ def draw_row(row: np.ndarray, arrays: Mapping[str, np.ndarray]) -> None:
     """Draw the five panels and the colour bar of one image."""
     picture, exact, of_map, approximate, of_mean = row
     image_grid(picture, arrays["image"][None], 1, 1)
+    label = f", a {arrays['label']}" if "label" in arrays else ""
     evidence, elbo = arrays["log_evidence"], arrays["elbo"]
     # A text, not a label of the axis: the layout makes room for the width of texts alone.
     picture.text(
         0.5,
         -0.06,
-        f"test image {arrays['index']}, a {arrays['label']}\n"
+        f"test image {arrays['index']}{label}\n"
         f"$\\log p_\\theta(\\mathbf{{x}}) = {evidence:.1f}$\n"
         f"ELBO = ${elbo:.1f}$\n"
         f"gap = ${evidence - elbo:.1f}$ nats",

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from dgmpipe.figures.style import (
+    DATA,
     LATENT,
     LATENT_MARKER,
     check_shapes,
@@ -50,10 +51,12 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
 
     Args:
         latent: Arrays by name, of which others than these are ignored:
-            `means` (N, 2) of the approximate posteriors and `labels` (N,), digits 0 to 9;
+            `means` (N, 2) of the approximate posteriors and `labels` (N,), 0 to 9, if
+            there are any;
             `samples` (N, S, 2) of them, and their `histogram` (B, B), first index z1, second z2,
             with its bins' `edges` (B+1,), the same on both axes;
-            `points` (P, 2), sorted by z1, and the generated `point_images` (P, 28, 28) in [0, 1].
+            `points` (P, 2), sorted by z1, and the generated `point_images` (P, H, W) or
+            (P, 3, H, W) in [0, 1].
 
     Raises:
         ValueError: If an array is missing or has another shape.
@@ -61,12 +64,12 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
     check_shapes(
         latent,
         means="N 2",
-        labels="N",
+        **({"labels": "N"} if "labels" in latent else {}),
         samples="N S 2",
         histogram="B B",
         edges="E",
         points="P 2",
-        point_images="P 28 28",
+        point_images="P H W",
     )
     arrays = {name: np.asarray(array) for name, array in latent.items()}
     histogram, edges, points = arrays["histogram"], arrays["edges"], arrays["points"]
@@ -77,7 +80,7 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
     num_unseen = arrays["samples"].size // 2 - int(histogram.sum())
     with new_figure(7.0, 6.3) as figure:
         (means, counts), (chosen, images) = figure.subplots(2, 2)
-        draw_means(means, arrays["means"], arrays["labels"], limits)
+        draw_means(means, arrays["means"], arrays.get("labels"), limits)
         means.set_title(
             f"(a) means of {len(inside):,} approximate\nposteriors ({(~inside).sum():,} outside)"
         )
@@ -100,11 +103,13 @@ def figure_08(latent: Mapping[str, ArrayLike]) -> Figure:
 
 
 def draw_means(
-    axes: Axes, means: np.ndarray, labels: np.ndarray, limits: tuple[float, float]
+    axes: Axes, means: np.ndarray, labels: np.ndarray | None, limits: tuple[float, float]
 ) -> None:
     """Draw a dot for each mean, and each digit's badge where it is both frequent and pure."""
-    colours = np.array(CLASS_COLOURS)[labels]
+    colours = DATA if labels is None else np.array(CLASS_COLOURS)[labels]
     draw_points(axes, means, s=2, c=colours, linewidths=0, rasterized=True)
+    if labels is None:
+        return
     edges = np.linspace(*limits, 13)
     middles = (edges[:-1] + edges[1:]) / 2
     of_digits = (means[labels == digit] for digit in range(10))

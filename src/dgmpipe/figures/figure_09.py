@@ -18,8 +18,8 @@ def figure_09(true_images: ArrayLike, samples: Mapping[str, ArrayLike]) -> Figur
     the paper's order: true images over the VAE, then a column a GAN, random start over the VAE's.
 
     Args:
-        true_images: Images (N, 28, 28) with intensities in [0, 1].
-        samples: Generated images (N, 28, 28) in [0, 1] for each title, in the order of the panels.
+        true_images: Images (N, H, W) or (N, 3, H, W) with intensities in [0, 1].
+        samples: Generated images likewise for each title, in the order of the panels.
 
     Raises:
         ValueError: If `samples` has no model or an array has another shape.
@@ -28,7 +28,7 @@ def figure_09(true_images: ArrayLike, samples: Mapping[str, ArrayLike]) -> Figur
         raise ValueError("samples must have at least one model")
     panels = {"true images": true_images, **samples}
     for title, images in panels.items():
-        check_shapes({title: images}, **{title: "N 28 28"})
+        check_shapes({title: images}, **{title: "N H W"})
     rows = 1 if len(panels) <= 3 else 2
     columns = -(-len(panels) // rows)
     with new_figure(2.35 * columns, 2.5 * rows) as figure:

@@ -23,15 +23,16 @@ def figure_10(interpolations: Mapping[str, ArrayLike]) -> Figure:
     """Draw Figure 10: a row of images for each model, from −e = (−1, −1) to e = (1, 1).
 
     Args:
-        interpolations: Generated images (K, 28, 28) in [0, 1] for each title, in the order of the
-            rows; image k comes from the latent point −e + 2e·k/(K−1), k = 0, …, K−1.
+        interpolations: Generated images (K, H, W) or (K, 3, H, W) in [0, 1] for each title, in
+            the order of the rows; image k comes from the latent point −e + 2e·k/(K−1),
+            k = 0, …, K−1.
 
     Raises:
         ValueError: If there is no row, or an array has another shape.
     """
     if not interpolations:
         raise ValueError("interpolations must have at least one row")
-    check_shapes(interpolations, **dict.fromkeys(interpolations, "K 28 28"))
+    check_shapes(interpolations, **dict.fromkeys(interpolations, "K H W"))
     number = len(np.asarray(next(iter(interpolations.values()))))
     with new_figure(7.4, 0.45 + 0.4 * len(interpolations)) as figure:
         rows = figure.subplots(len(interpolations), 1, squeeze=False).flat
@@ -39,7 +40,9 @@ def figure_10(interpolations: Mapping[str, ArrayLike]) -> Figure:
             image_grid(axes, images, 1, number)
             axes.set_ylabel(title, rotation=0, ha="right", va="center")
         # The latent coordinate runs linearly from the first image's centre to the last one's.
-        first, last = 13.5, 13.5 + (28 + GRID_GAP) * (number - 1)
+        width = np.shape(images)[-1]
+        first = (width - 1) / 2
+        last = first + (width + GRID_GAP) * (number - 1)
         positions = np.interp(list(TICKS), (-1, 1), (first, last))
         axes.set_xticks(positions, labels=list(TICKS.values()))
         axes.set_xlabel(r"latent point $\mathbf{z}$")

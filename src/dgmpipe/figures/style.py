@@ -68,7 +68,8 @@ def check_shapes(arrays: Mapping[str, ArrayLike], **shapes: str) -> None:
 
     Args:
         arrays: The arrays by name; names without a shape are not looked at.
-        shapes: A shape for each name, such as "N 28 28".
+        shapes: A shape for each name, such as "N 2". That of images, "N H W", stands for "N 3 H W"
+            as well.
 
     Raises:
         ValueError: If an array is missing, empty or of another shape.
@@ -83,6 +84,8 @@ def check_shapes(arrays: Mapping[str, ArrayLike], **shapes: str) -> None:
         if name not in arrays:
             raise ValueError(f"the array {name} of shape ({', '.join(shape.split())}) is missing")
         found, expected = np.shape(arrays[name]), shape.split()
+        if shape.endswith("H W") and len(found) == len(expected) + 1:
+            expected.insert(-2, "3")
         if 0 in found:
             raise ValueError(f"{name} must not be empty, but has shape {found}")
         if len(found) == len(expected):
@@ -101,31 +104,38 @@ def square_grid(count: int) -> tuple[int, int]:
 
 
 def image_grid(axes: Axes, images: ArrayLike, rows: int, columns: int) -> AxesImage:
-    """Show images, row by row, as one picture: black digits on white, with thin grey lines between.
+    """Show images, row by row, as one picture with thin grey lines between.
 
-    The picture has one unit a pixel, so image (i, j) of the grid is centred at
-    x = (28 + GRID_GAP)·j + 13.5 and y = (28 + GRID_GAP)·i + 13.5. The axes have no ticks; a title
+    Those of one channel are black on white, those of three in their colours. The picture has one
+    unit a pixel, so image (i, j) of the grid is centred at x = (W + GRID_GAP)·j + (W − 1)/2 and
+    y = (H + GRID_GAP)·i + (H − 1)/2. The axes have no ticks; a title
     or a label that says what is shown is up to the caller.
 
     Args:
         axes: Where to draw.
-        images: Shape (N, 28, 28), intensities in [0, 1], with 1 as ink.
+        images: Shape (N, H, W), intensities in [0, 1] with 1 as ink, or (N, 3, H, W), red, green
+            and blue in [0, 1].
         rows: Rows of the grid.
         columns: Columns of the grid; cells beyond the N-th stay white.
 
     Raises:
         ValueError: If `images` has another shape, or N is more than `rows`·`columns`.
     """
-    check_shapes({"images": images}, images="N 28 28")
+    check_shapes({"images": images}, images="N H W")
     images = np.asarray(images)
+    if coloured := images.ndim == 4:
+        images = 1 - np.moveaxis(images, 1, -1)
     if len(images) > rows * columns:
         raise ValueError(f"{len(images)} images do not fit into {rows} rows of {columns}")
-    cell = 28 + GRID_GAP
-    tiles = np.full((rows * columns, cell, cell), GAP_INTENSITY)
-    tiles[:, :28, :28] = 0
-    tiles[: len(images), :28, :28] = images
-    picture = tiles.reshape(rows, columns, cell, cell).swapaxes(1, 2)
-    picture = picture.reshape(rows * cell, columns * cell)[:-GRID_GAP, :-GRID_GAP]
+    height, width, *channels = images.shape[1:]
+    high, wide = height + GRID_GAP, width + GRID_GAP
+    tiles = np.full((rows * columns, high, wide, *channels), GAP_INTENSITY)
+    tiles[:, :height, :width] = 0
+    tiles[: len(images), :height, :width] = images
+    picture = tiles.reshape(rows, columns, high, wide, *channels).swapaxes(1, 2)
+    picture = picture.reshape(rows * high, columns * wide, *channels)[:-GRID_GAP, :-GRID_GAP]
+    if coloured:
+        picture = 1 - picture
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(color=str(1 - GAP_INTENSITY))
     return axes.imshow(picture, cmap="gray_r", vmin=0, vmax=1)

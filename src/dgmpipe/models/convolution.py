@@ -18,7 +18,14 @@ from torch.nn import functional as F
 
 from dgmpipe.models.derivatives import by_hand
 
-__all__ = ["FromChannels", "FromOneChannel", "ToChannels", "ToOneChannel"]
+__all__ = [
+    "FromChannels",
+    "FromOneChannel",
+    "ToChannels",
+    "ToOneChannel",
+    "from_image",
+    "to_image",
+]
 
 STENCIL, STRIDE, PADDING = 4, 2, 1
 
@@ -56,6 +63,20 @@ class ToOneChannel(nn.ConvTranspose2d):
         if not by_hand(h):
             return super().forward(h)
         return _SumOfPatches.apply(h, self.weight.flatten(1)) + self.bias
+
+
+def from_image(image_channels: int, channels: int, bias: bool = True) -> nn.Conv2d:
+    """Return the convolution with a 4×4 stencil and stride 2 from the channels of images."""
+    if image_channels == 1:
+        return FromOneChannel(channels, bias)
+    return nn.Conv2d(image_channels, channels, STENCIL, STRIDE, PADDING, bias=bias)
+
+
+def to_image(channels: int, image_channels: int) -> nn.ConvTranspose2d:
+    """Return the transposed convolution, likewise, to the channels of images."""
+    if image_channels == 1:
+        return ToOneChannel(channels)
+    return nn.ConvTranspose2d(channels, image_channels, STENCIL, STRIDE, PADDING)
 
 
 class FromChannels(nn.Linear):

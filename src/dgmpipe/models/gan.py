@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from dgmpipe.arguments import whole_number
-from dgmpipe.models.convolution import FromChannels, FromOneChannel
+from dgmpipe.models.convolution import FromChannels, from_image
 from dgmpipe.models.generator import Generator
-from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
+from dgmpipe.models.inputs import IMAGE_SHAPE, ImageShape, image_shape_of, require_batch
 from dgmpipe.models.task import Task
 from dgmpipe.statistics.energy import energy_distance
 
@@ -28,6 +28,7 @@ class Discriminator(nn.Module):
 
     Args:
         width: Channels of the first convolution; the second has twice as many.
+        image_shape: Channels, height and width (C, H, W) of the images.
         batch_norm: Whether there are batch norms, with which a value depends on the whole batch.
 
     Raises:
@@ -41,29 +42,33 @@ class Discriminator(nn.Module):
         torch.Size([3])
     """
 
-    def __init__(self, width: int = 32, *, batch_norm: bool = True) -> None:
+    def __init__(
+        self, width: int = 32, image_shape: ImageShape = IMAGE_SHAPE, *, batch_norm: bool = True
+    ) -> None:
         super().__init__()
+        self.image_shape = image_shape
+        channels, rows, columns = image_shape
         width = whole_number(width, "width", 1)
         self.layers = nn.Sequential(
-            FromOneChannel(width),
+            from_image(channels, width),
             nn.BatchNorm2d(width) if batch_norm else nn.Identity(),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, 2 * width, kernel_size=4, stride=2, padding=1),
             nn.BatchNorm2d(2 * width) if batch_norm else nn.Identity(),
             nn.LeakyReLU(0.2),
-            FromChannels((2 * width, 7, 7), 1),
+            FromChannels((2 * width, rows // 4, columns // 4), 1),
         )
 
     def forward(self, x: Tensor | ArrayLike) -> Tensor:
-        """Return logits (N,) for images `x` (N, 1, 28, 28) with intensities in [0, 1].
+        """Return logits (N,) for images `x` (N, C, H, W) with intensities in [0, 1].
 
         The layers see the intensities scaled to [−1, 1]. The logit of d_φ(x) is its argument of
         the sigmoid in eq. (33): positive where the discriminator takes the image for a true one.
 
         Raises:
-            ValueError: If `x` is not of shape (N, 1, 28, 28).
+            ValueError: If `x` is not of shape (N, C, H, W).
         """
-        x = require_batch(x, IMAGE_SHAPE, "images", self)
+        x = require_batch(x, self.image_shape, "images", self)
         return self.layers(2 * x - 1)[:, 0]
 
 
@@ -71,7 +76,7 @@ class GAN(nn.Module):
     """A generator with the discriminator, or critic, that it is trained against.
 
     Args:
-        generator: Maps latent points (N, q) to images (N, 1, 28, 28) with values in (0, 1).
+        generator: Maps latent points (N, q) to images (N, C, H, W) with values in (0, 1).
         discriminator: Maps images to logits, or values of the potential, of shape (N,).
     """
 
@@ -88,8 +93,9 @@ class GANTask(Task):
 
     @staticmethod
     def build(config: Mapping[str, Any]) -> GAN:
-        generator = Generator(config["latent_dim"], config["width"])
-        return GAN(generator, Discriminator(config["width"]))
+        shape = image_shape_of(config)
+        generator = Generator(config["latent_dim"], config["width"], shape)
+        return GAN(generator, Discriminator(config["width"], shape))
 
     @abstractmethod
     def __init__(self, model: GAN, config: Mapping[str, Any]) -> None: ...

@@ -5,8 +5,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from dgmpipe.arguments import whole_number
-from dgmpipe.models.convolution import ToChannels, ToOneChannel
-from dgmpipe.models.inputs import require_batch
+from dgmpipe.models.convolution import ToChannels, to_image
+from dgmpipe.models.inputs import IMAGE_SHAPE, ImageShape, require_batch
 
 __all__ = ["Generator"]
 
@@ -16,11 +16,14 @@ class Generator(nn.Module):
 
     A linear layer makes `2 width` channels of 7×7 pixels, two transposed convolutions with 4×4
     stencils and stride 2 make `width` channels of 14×14 and one of 28×28. With the paper's
-    `latent_dim=2` and `width=32` it has 42,913 parameters.
+    `latent_dim=2` and `width=32` it has 42,913 parameters. Images of another size, or with three
+    channels, have layers of a quarter and a half of theirs.
 
     Args:
         latent_dim: Dimension q of the latent space.
         width: Channels of the 14×14 layer; the 7×7 layer has twice as many.
+        image_shape: Channels, height and width (C, H, W) of the images, the latter two multiples
+            of 4.
 
     Raises:
         ValueError: If `latent_dim` or `width` is no whole number or less than 1.
@@ -33,22 +36,26 @@ class Generator(nn.Module):
         torch.Size([3, 1, 28, 28])
     """
 
-    def __init__(self, latent_dim: int = 2, width: int = 32) -> None:
+    def __init__(
+        self, latent_dim: int = 2, width: int = 32, image_shape: ImageShape = IMAGE_SHAPE
+    ) -> None:
         super().__init__()
         self.latent_dim = latent_dim = whole_number(latent_dim, "latent_dim", 1)
         width = whole_number(width, "width", 1)
+        self.image_shape = image_shape
+        channels, rows, columns = image_shape
         self.layers = nn.Sequential(
-            ToChannels(latent_dim, (2 * width, 7, 7)),
+            ToChannels(latent_dim, (2 * width, rows // 4, columns // 4)),
             nn.BatchNorm2d(2 * width),
             nn.ReLU(),
             nn.ConvTranspose2d(2 * width, width, kernel_size=4, stride=2, padding=1),
             nn.BatchNorm2d(width),
             nn.ReLU(),
-            ToOneChannel(width),
+            to_image(width, channels),
         )
 
     def logits(self, z: Tensor | ArrayLike) -> Tensor:
-        """Return the images before the sigmoid of eq. (5): `z` (N, q) -> (N, 1, 28, 28).
+        """Return the images before the sigmoid of eq. (5): `z` (N, q) -> (N, C, H, W).
 
         Points are a tensor of the model's type, or anything that NumPy reads.
 
@@ -59,5 +66,5 @@ class Generator(nn.Module):
         return self.layers(z)
 
     def forward(self, z: Tensor | ArrayLike) -> Tensor:
-        """Return images with intensities in (0, 1), eq. (5): `z` (N, q) -> (N, 1, 28, 28)."""
+        """Return images with intensities in (0, 1), eq. (5): `z` (N, q) -> (N, C, H, W)."""
         return torch.sigmoid(self.logits(z))

@@ -1,14 +1,38 @@
 """What every model asks of the points and images that it is given."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from dgmpipe.arguments import as_type, to_tensor
 from dgmpipe.models.derivatives import autocast_type
 
-__all__ = ["IMAGE_SHAPE", "require_batch", "to_model"]
+__all__ = ["IMAGE_SHAPE", "ImageShape", "image_shape_of", "require_batch", "to_model"]
 
-IMAGE_SHAPE = (1, 28, 28)
+ImageShape = tuple[int, int, int]
+IMAGE_SHAPE: ImageShape = (1, 28, 28)
+
+
+def image_shape_of(hyperparameters: Mapping[str, Any]) -> ImageShape:
+    """Return the shape (C, H, W) of the images of a model; (1, 28, 28) where none is said.
+
+    Raises:
+        ValueError: If there are not one or three channels, or a side is no multiple of 4.
+    """
+    shape = tuple(hyperparameters.get("image_shape", IMAGE_SHAPE))
+    if (
+        len(shape) != 3
+        or any(not isinstance(size, int) or size < 1 for size in shape)
+        or shape[0] not in (1, 3)
+        or any(side % 4 for side in shape[1:])
+    ):
+        raise ValueError(
+            "image_shape must be (C, H, W) with one or three channels and sides that are"
+            f" multiples of 4, not {shape}"
+        )
+    return shape[0], shape[1], shape[2]
 
 
 def to_model(values: Tensor | ArrayLike, name: str, model: nn.Module) -> Tensor:
@@ -44,7 +68,7 @@ def require_batch(
     """
     batch = to_tensor(values, name)
     if not isinstance(values, Tensor):
-        if shape == IMAGE_SHAPE and not batch.is_floating_point():
+        if len(shape) == len(IMAGE_SHAPE) and not batch.is_floating_point():
             raise ValueError(f"{name} must be floats, not {batch.dtype}; divide bytes by 255")
         batch = to_model(batch.numpy(), name, model)
     if batch.ndim != len(shape) + 1 or batch.shape[1:] != shape:

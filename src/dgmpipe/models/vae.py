@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from dgmpipe.arguments import require_stream, whole_number
 from dgmpipe.models.approximation import DiagonalGaussian
-from dgmpipe.models.convolution import FromChannels, FromOneChannel
+from dgmpipe.models.convolution import FromChannels, from_image
 from dgmpipe.models.generator import Generator
-from dgmpipe.models.inputs import IMAGE_SHAPE, require_batch
+from dgmpipe.models.inputs import IMAGE_SHAPE, ImageShape, image_shape_of, require_batch
 from dgmpipe.models.task import Task
 
 __all__ = ["LIKELIHOODS", "VAE", "Encoder", "VAETask"]
@@ -54,6 +54,7 @@ class Encoder(nn.Module):
     Args:
         latent_dim: Dimension q of the latent space.
         width: Channels of the first convolution; the second has twice as many.
+        image_shape: Channels, height and width (C, H, W) of the images.
 
     Raises:
         ValueError: If `latent_dim` or `width` is no whole number or less than 1.
@@ -67,26 +68,31 @@ class Encoder(nn.Module):
         (torch.Size([3, 2]), torch.Size([3, 2]))
     """
 
-    def __init__(self, latent_dim: int = 2, width: int = 32) -> None:
+    def __init__(
+        self, latent_dim: int = 2, width: int = 32, image_shape: ImageShape = IMAGE_SHAPE
+    ) -> None:
         super().__init__()
+        self.image_shape = image_shape
+        channels, rows, columns = image_shape
         latent_dim = whole_number(latent_dim, "latent_dim", 1)
         width = whole_number(width, "width", 1)
         self.features = nn.Sequential(
-            FromOneChannel(width),
+            from_image(channels, width),
             nn.ReLU(),
             nn.Conv2d(width, 2 * width, kernel_size=4, stride=2, padding=1),
             nn.ReLU(),
         )
-        self.mean = FromChannels((2 * width, 7, 7), latent_dim)
-        self.log_variance = FromChannels((2 * width, 7, 7), latent_dim)
+        layer = (2 * width, rows // 4, columns // 4)
+        self.mean = FromChannels(layer, latent_dim)
+        self.log_variance = FromChannels(layer, latent_dim)
 
     def forward(self, x: Tensor | ArrayLike) -> DiagonalGaussian:
-        """Return the approximate posteriors of eq. (24) for images `x` (N, 1, 28, 28).
+        """Return the approximate posteriors of eq. (24) for images `x` (N, C, H, W).
 
         Raises:
-            ValueError: If `x` is not of shape (N, 1, 28, 28).
+            ValueError: If `x` is not of shape (N, C, H, W).
         """
-        x = require_batch(x, IMAGE_SHAPE, "images", self)
+        x = require_batch(x, self.image_shape, "images", self)
         features = self.features(x)
         return DiagonalGaussian(self.mean(features), self.log_variance(features))
 
@@ -106,8 +112,8 @@ class VAE(nn.Module):
     the mean of the Bernoulli is λ, that of the continuous Bernoulli is nearer to 1/2.
 
     Args:
-        encoder: Maps images (N, 1, 28, 28) to an `ApproximatePosterior`.
-        generator: Has `logits`, mapping latent points (N, q) to (N, 1, 28, 28).
+        encoder: Maps images (N, C, H, W) to an `ApproximatePosterior`.
+        generator: Has `image_shape` and `logits`, mapping latent points (N, q) to (N, C, H, W).
         likelihood: A key of `LIKELIHOODS`.
 
     Raises:
@@ -136,7 +142,7 @@ class VAE(nn.Module):
         else estimated by the same sample.
 
         Args:
-            x: Images (N, 1, 28, 28) with intensities in [0, 1].
+            x: Images (N, C, H, W) with intensities in [0, 1].
             noise: Random stream of the reparametrisation; on the CPU, so that every device
                 sees the same numbers.
 
@@ -144,7 +150,7 @@ class VAE(nn.Module):
             The estimate, shape (N,), unbiased for the ELBO.
         """
         require_stream(noise, "noise")
-        x = require_batch(x, IMAGE_SHAPE, "images", self)
+        x = require_batch(x, self.generator.image_shape, "images", self)
         posterior = self.encoder(x)
         z = posterior.rsample(noise)
         divergence = posterior.kl_to_standard_normal()
@@ -153,7 +159,7 @@ class VAE(nn.Module):
         return self.log_likelihood(z, x) - divergence
 
     def log_likelihood(self, z: Tensor | ArrayLike, x: Tensor | ArrayLike) -> Tensor:
-        """Return log p(x|z), shape (N,), for `z` (N, q) and `x` (N, 1, 28, 28).
+        """Return log p(x|z), shape (N,), for `z` (N, q) and `x` (N, C, H, W).
 
         By eq. (4), which is a pseudo-likelihood of grey values, or in nats by the continuous
         Bernoulli. Either of the two may hold a single row, which then goes with each row of the
@@ -162,7 +168,7 @@ class VAE(nn.Module):
         Raises:
             ValueError: If the shapes are others, or do not go together.
         """
-        x = require_batch(x, IMAGE_SHAPE, "images", self)
+        x = require_batch(x, self.generator.image_shape, "images", self)
         z = require_batch(z, (self.generator.latent_dim,), "latent points", self)
         if len(z) != len(x) and 1 not in (len(z), len(x)):
             raise ValueError(f"{len(z)} latent points do not go with {len(x)} images")
@@ -171,7 +177,7 @@ class VAE(nn.Module):
         return (x * logits - LIKELIHOODS[self.likelihood](logits)).sum(dim=(1, 2, 3))
 
     def ceiling(self, x: Tensor) -> Tensor:
-        """Return what log p(x|z) cannot exceed at any z, shape (N,), for `x` (N, 1, 28, 28).
+        """Return what log p(x|z) cannot exceed at any z, shape (N,), for `x` (N, C, H, W).
 
         Of the Bernoulli, minus the entropy of the pixels: Σ x log x + (1−x) log(1−x), as if the
         generator made x itself. The continuous Bernoulli's density has none, as it grows without
@@ -184,7 +190,7 @@ class VAE(nn.Module):
     def log_joint(self, z: Tensor | ArrayLike, x: Tensor | ArrayLike) -> Tensor:
         """Return log p(x, z) = log p(x|z) + log p(z), shape (N,), as in eq. (20).
 
-        Either of `z` (N, q) and `x` (N, 1, 28, 28) may hold a single row.
+        Either of `z` (N, q) and `x` (N, C, H, W) may hold a single row.
         """
         z = require_batch(z, (self.generator.latent_dim,), "latent points", self)
         log_prior = -0.5 * z.square().sum(dim=1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
@@ -198,7 +204,11 @@ class VAETask(Task):
 
     @staticmethod
     def build(config: Mapping[str, Any]) -> VAE:
-        size = {"latent_dim": config["latent_dim"], "width": config["width"]}
+        size = {
+            "latent_dim": config["latent_dim"],
+            "width": config["width"],
+            "image_shape": image_shape_of(config),
+        }
         # Models that were trained before there was a choice have the paper's.
         return VAE(Encoder(**size), Generator(**size), config.get("likelihood", "bernoulli"))
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dgmpipe.models.gan import GAN, Discriminator, GANTask, frozen, update
 from dgmpipe.models.generator import Generator
+from dgmpipe.models.inputs import image_shape_of
 
 __all__ = ["CriticTask", "WGANGPTask", "WGANTask"]
 
@@ -33,8 +34,8 @@ class CriticTask(GANTask):
 
         Args:
             distance: The cost of eq. (35) that the critic finds between the batches, a scalar.
-            true: True images (N, 1, 28, 28).
-            generated: Generated images (N, 1, 28, 28).
+            true: True images (N, C, H, W).
+            generated: Generated images (N, C, H, W).
             noise: Random stream, on the CPU.
         """
         return -distance
@@ -111,8 +112,9 @@ class WGANGPTask(CriticTask):
 
     @staticmethod
     def build(config: Mapping[str, Any]) -> GAN:
-        generator = Generator(config["latent_dim"], config["width"])
-        return GAN(generator, Discriminator(config["width"], batch_norm=False))
+        shape = image_shape_of(config)
+        generator = Generator(config["latent_dim"], config["width"], shape)
+        return GAN(generator, Discriminator(config["width"], shape, batch_norm=False))
 
     def __init__(self, model: GAN, config: Mapping[str, Any]) -> None:
         self.model = model.to(memory_format=torch.channels_last)

@@ -256,8 +256,9 @@ def _answers(config: Config, study: str, table: pd.DataFrame) -> Iterator[dict[s
 
 
 def _posteriors(path: Path) -> list[dict[str, Any]]:
-    """Return index, label, evidence and bound of each image of a VAE's posteriors."""
-    arrays, names = np.load(path), ("index", "label", "log_evidence", "elbo")
+    """Return index, label if any, evidence and bound of each image of a VAE's posteriors."""
+    arrays = np.load(path)
+    names = [name for name in ("index", "label", "log_evidence", "elbo") if name in arrays]
     columns = zip(*(arrays[name].tolist() for name in names), strict=True)
     return [dict(zip(names, values, strict=True)) for values in columns]
 

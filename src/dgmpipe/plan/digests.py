@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["config_digest", "source_digest", "source_files"]
+__all__ = ["config_digest", "content_digest", "source_digest", "source_files"]
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -32,6 +32,28 @@ _SAYS = {"print", "warn"}
 def config_digest(config: Any) -> str:
     """Return 12 hexadecimal digits that name a config or a block of it."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def content_digest(path: str | Path) -> str:
+    """Return 12 hexadecimal digits that name a file's content, or names and contents in a folder.
+
+    Raises:
+        OSError: If it is not there or cannot be read.
+    """
+    top = Path(path)
+    files = sorted(file for file in top.rglob("*") if file.is_file()) if top.is_dir() else [top]
+    digest = hashlib.sha256()
+    for file in files:
+        status = file.stat()
+        content = _content_digest(file, status.st_size, status.st_mtime_ns)
+        digest.update(f"{file.relative_to(top)} {content}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+@functools.cache
+def _content_digest(path: Path, size: int, time: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def source_files(*roots: str | Path, training: bool = False) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dgmpipe.config import Config
 from dgmpipe.errors import UserError
-from dgmpipe.plan.digests import config_digest
+from dgmpipe.plan.digests import config_digest, content_digest
 
 # Digest of the MD5s of MNIST's four files.
 _MNIST = "974cd3860c28"
@@ -17,6 +17,7 @@ __all__ = [
     "core_hours",
     "data_digest",
     "effective_settings",
+    "image_digest",
     "image_folder",
     "levels",
     "training_key",
@@ -34,10 +35,10 @@ def data_digest(config: Config, model: str) -> str:
     """Return a name of what a model is trained on, wherever its files come from.
 
     Raises:
-        UserError: If a file of points is not there.
+        UserError: If a file of points, or of images, is not there.
     """
     if config.kind(model).data != "points":
-        return config_digest(config.data.images.md5.model_dump())
+        return image_digest(config)
     data = config.setting(model, "data")
     if data == "moons":
         return f"moons {config.setting(model, 'noise')}"
@@ -50,15 +51,35 @@ def data_digest(config: Config, model: str) -> str:
         ) from None
 
 
+def image_digest(config: Config) -> str:
+    """Return a name of the images of a config, wherever they are.
+
+    Raises:
+        UserError: If an archive or a folder is not there.
+    """
+    images = config.data.images
+    if images.md5 is not None:
+        return config_digest(images.md5.model_dump())
+    source = images.archive or images.pictures
+    assert source is not None
+    try:
+        return content_digest(source)
+    except OSError as error:
+        key = "archive" if images.archive else "pictures"
+        raise UserError(
+            f"config: data.images.{key} is {source!r}, which cannot be read ({error.strerror}); see"
+            " docs/adding-a-dataset.md"
+        ) from None
+
+
 def image_folder(config: Config) -> str:
     """Return the folder below `results/data/` that holds the images of a config and no others.
 
     MNIST's has its name alone; every other set of files has a part of its digest behind it, so that
     two tiers that give one name to different images never share a folder.
     """
-    images = config.data.images
-    digest = config_digest(images.md5.model_dump())
-    return images.name if digest == _MNIST else f"{images.name}-{digest[:8]}"
+    name, digest = config.data.images.name, image_digest(config)
+    return name if digest == _MNIST else f"{name}-{digest[:8]}"
 
 
 def levels(config: Config) -> list[list[str]]:

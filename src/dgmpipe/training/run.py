@@ -68,7 +68,10 @@ def train_model(
     Raises:
         UserError: If data are missing or a loss is not finite.
     """
-    task_type, config = task_class(settings.kind), settings.model_dump()
+    task_type, config = (
+        task_class(settings.kind),
+        settings.model_dump() | dataset.hyperparameters(),
+    )
     # On a GPU cuDNN is free to add in another order every time, unless told not to.
     torch.backends.cudnn.deterministic = True
     with torch.random.fork_rng(devices=[]):
