@@ -274,7 +274,8 @@ def compare_features(
     The standard errors are of the jackknife that deletes one block of real points after another,
     and a hundredth of the generated ones, which are independent: of the balls, too, some then go
     and others grow. They are upper bounds (Efron and Stein, doi:10.1214/aos/1176345462), in the
-    simulation of docs/errors.md 1.3 to 2.9 times the spread. Besides the points, memory is needed for a few blocks of distances.
+    simulation of docs/errors.md 1.3 to 2.9 times the spread. Besides the points, memory is needed
+    for a few blocks of distances.
 
     Args:
         generated: Points (N, F).
