@@ -46,7 +46,7 @@ def sample_moons(n: int, noise: float, generator: torch.Generator) -> Tensor:
         generator: Source of the randomness; the points are on its device.
 
     Raises:
-        ValueError: If `n` is no whole number or less than 1, `noise` is not positive and finite, or
+        ValueError: If `n` is no whole number or less than 1, `noise` is not between 1e-30 and 1e30, or
             `generator` is no `torch.Generator`.
 
     Example:
@@ -72,7 +72,7 @@ class MoonsDensity:
         noise: Standard deviation σ of the noise around the half circles.
 
     Raises:
-        ValueError: If `noise` is not positive and finite.
+        ValueError: If `noise` is not between 1e-30 and 1e30.
 
     Example:
         >>> round(MoonsDensity(0.05).entropy(), 4)
