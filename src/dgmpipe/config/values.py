@@ -24,7 +24,8 @@ __all__ = [
 class Block(BaseModel):
     """A block of the config: every key is known, and none changes once it is read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Defaults as well, so that one written 0 is the number 0.0 that a key set to 0 would be.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 def _number(value: Any) -> Any:
