@@ -22,6 +22,7 @@ from dgmpipe.plan.trainings import (
     image_folder,
     levels,
     training_key,
+    trainings,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -134,6 +135,13 @@ def test_models_are_trained_after_those_that_they_start_from() -> None:
     assert "vae" in first
     assert second == ["dcgan_vae", "wgan_vae"]
     assert third == ["third"]
+
+
+def test_a_judge_is_trained_once_for_all_seeds() -> None:
+    found = trainings(_config(seeds=[0, 3]))
+    expected = {(name, seed) for name in LAPTOP["models"] for seed in (0, 3)}
+    assert set(found) == expected - {("classifier", 3)}
+    assert len(found) == len(set(found))
 
 
 CODE = {name: "0" for name in LAPTOP["models"]}

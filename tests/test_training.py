@@ -196,7 +196,7 @@ def test_image_batches_stay_bytes_and_give_intensities() -> None:
     assert batch.shape == (40, 1, 28, 28)
     assert batch.dtype == torch.float32
     assert torch.equal((batch * 255).round().sum(), images.sum().float())
-    with pytest.raises(ValueError, match="between 1 and the 40 images, not 41"):
+    with pytest.raises(ValueError, match="between 1 and the 40 data, not 41"):
         ImageBatches(images, 41, random_stream(0, "batches"))
 
 
