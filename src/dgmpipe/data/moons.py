@@ -46,8 +46,8 @@ def sample_moons(n: int, noise: float, generator: torch.Generator) -> Tensor:
         generator: Source of the randomness; the points are on its device.
 
     Raises:
-        ValueError: If `n` is no whole number or less than 1, `noise` is not between 1e-30 and 1e30, or
-            `generator` is no `torch.Generator`.
+        ValueError: If `n` is no whole number or less than 1, `noise` is not between 1e-30 and
+            1e30, or `generator` is no `torch.Generator`.
 
     Example:
         >>> sample_moons(3, 0.05, torch.Generator().manual_seed(0)).shape
