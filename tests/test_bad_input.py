@@ -240,6 +240,23 @@ WEIGHTS = {
 }
 
 WEIGHTS |= {
+    "a summary without a kind": (
+        _load_damaged(lambda folder: write_json({}, folder / "summary.json")),
+        "<folder>/summary.json does not describe a model: it has no 'kind'",
+    ),
+    "a width that no tensor has": (
+        _load_damaged(
+            lambda folder: write_json(
+                {"kind": "realnvp", "hyperparameters": {"num_layers": 2, "width": 10**30}},
+                folder / "summary.json",
+            )
+        ),
+        "<folder>/summary.json does not describe a model: ",
+    ),
+    "a folder below a file": (
+        lambda folder: load_model(Path("/dev/null/models")),
+        "/dev/null/models/summary.json does not describe a model: [Errno 20]",
+    ),
     "weights that are NaN": (
         _load_damaged(
             _change_weights(

@@ -239,7 +239,16 @@ MISTAKES = {
     ),
     "a model named like a point": (
         _set("models.vae@width=8", {"like": "vae"}),
-        "models.vae@width=8: a model's name has no @ and no /; choose another",
+        "models.vae@width=8: a model's name begins with a letter or digit, has no space, @, /,",
+    ),
+    "a model named like the real images": (
+        _set("models.real", {"like": "vae"}),
+        "models.real: a model's name begins with a letter or digit, has no space, @, /, { and },"
+        " and is not `real`; choose another",
+    ),
+    "a model named like a pattern": (
+        _set("models.a{b}", {"like": "vae"}),
+        "models.a{b}: a model's name begins with",
     ),
     "a sweep of nothing": (
         _set("sweeps", {"s": {"models": ["vae"]}}),
@@ -275,6 +284,43 @@ MISTAKES = {
     "a study of an unknown sweep": (
         _set("studies", {"s": {"question": "?", "sweep": "t", "x": "width", "measures": ["a.b"]}}),
         "studies.s.sweep names t, which sweeps does not have",
+    ),
+    "a study whose name leaves results": (
+        _set(
+            "studies", {"../x": {"question": "?", "sweep": "s", "x": "width", "measures": ["a.b"]}}
+        ),
+        "studies.../x: a study's name has letters, digits, - and _, as it names files",
+    ),
+    "a logarithmic axis of what is not measured": (
+        lambda config: config.update(
+            sweeps={"s": {"models": ["vae"], "width": [8]}},
+            studies={
+                "q": {
+                    "question": "?",
+                    "sweep": "s",
+                    "x": "width",
+                    "measures": ["evidence.elbo"],
+                    "log_y": ["evidence.elb"],
+                }
+            },
+        ),
+        "studies.q.log_y names evidence.elb, which measures does not",
+    ),
+    "a sweep with a value twice, written in two ways": (
+        _set("sweeps", {"s": {"models": ["vae"], "width": ["8", 8.0]}}),
+        "sweeps.s: vae@width=8 and vae@width=8.0 are the same",
+    ),
+    "a sweep with a model twice": (
+        _set("sweeps", {"s": {"models": ["vae", "vae"], "width": [8]}}),
+        "sweeps.s.models lists a model twice: vae, vae",
+    ),
+    "a seed that no float can hold, as text": (
+        _set("seeds", ["9007199254740993"]),
+        "seeds.0 must be less than 2**53",
+    ),
+    "more steps than anyone can make": (
+        _set("models.vae.steps", 10**400),
+        "models.vae.steps must be less than 2**53",
     ),
     "minutes of an unknown model": (
         _set("cluster.training_minutes.reelnvp", 10),
@@ -413,6 +459,10 @@ FILES = {
         "the key 'steps' stands twice in line 4",
     ),
     "a number in base 8": ("seeds: [010]\n", "010 would be read in base 8 in line 1"),
+    "a number in base 60": ("steps: 1:30\n", "1:30 would be read in base 60 in line 1"),
+    "a fraction in base 60": ("a: [1:30.5]\n", "1:30.5 would be read in base 60 in line 1"),
+    "a number and a text that are one key": ("1: a\n'1': b\n", "the key '1' stands twice"),
+    "a key that is a list": ("? [a]\n: 1\n", "line 1, is not YAML: found unhashable key"),
     "Latin-1": ("tier: a\n# größer\n".encode("latin-1"), "line 2, is not UTF-8"),
     "no YAML": ("tier: [a\nseeds: 0\n", "line 2, is not YAML"),
 }

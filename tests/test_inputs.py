@@ -38,8 +38,9 @@ from dgmpipe.evaluation.quality import (
 from dgmpipe.evaluation.samples import interpolate, sample_images
 from dgmpipe.models import VAE, Discriminator, Encoder, Generator, OTFlow, RealNVP
 from dgmpipe.models.classifier import Classifier
-from dgmpipe.models.flow import negative_log_likelihood
+from dgmpipe.models.flow import Flow, Standardised, negative_log_likelihood
 from dgmpipe.models.otflow import ot_flow_objective
+from dgmpipe.statistics.energy import difference_standard_error
 from dgmpipe.streams import random_stream, stream_seed
 
 torch.manual_seed(0)
@@ -527,7 +528,7 @@ POSITIVE: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("wrong", [0, -1.0, np.nan, np.inf, "1", None, 1j], ids=repr)
+@pytest.mark.parametrize("wrong", [0, -1.0, np.nan, np.inf, "1", None, 1j, True], ids=repr)
 @pytest.mark.parametrize("name", POSITIVE)
 def test_what_is_not_positive_gets_one_sentence(name: str, wrong: Any) -> None:
     with pytest.raises(ValueError, match="must be positive and finite, not "):
@@ -563,6 +564,34 @@ def test_log_densities_are_minus_infinity_at_infinity(name: str) -> None:
     far = torch.tensor(points, dtype=found.dtype, requires_grad=True)
     at_zero = DENSITIES[name](far)[4]
     assert torch.autograd.grad(at_zero, far)[0].isfinite().all()
+
+
+@pytest.mark.parametrize("model", [RealNVP(2, 8), OTFlow(8), Standardised(OTFlow(8))])
+def test_a_point_at_infinity_spoils_no_gradient(model: Flow) -> None:
+    points = torch.tensor([[np.inf, 0], [0.5, -1], [3e38, -3e38]], requires_grad=True)
+    log_p = model.log_prob(points)
+    parameters = list(model.parameters())
+    mean = log_p[log_p.isfinite()].mean()
+    found = torch.autograd.grad(mean, [points, *parameters], allow_unused=True)
+    alone = model.log_prob(points[1:2]).mean()
+    expected = torch.autograd.grad(alone, parameters, allow_unused=True)
+    assert not found[0][[0, 2]].any()
+    for ours, theirs in zip(found[1:], expected, strict=True):
+        assert (ours is None) == (theirs is None)
+        assert ours is None or torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_samples_may_both_be_sparse() -> None:
+    x, y = np.eye(3, 2), np.eye(4, 2)[1:]
+    for kind in (scipy.sparse.csr_matrix, scipy.sparse.csr_array, scipy.sparse.coo_array):
+        assert energy_distance(kind(x), kind(y)) == energy_distance(x, y)
+        sparse = energy_test(kind(x), kind(y), num_permutations=9)
+        assert sparse.statistic == energy_test(x, y, num_permutations=9).statistic
+
+
+@pytest.mark.parametrize("noise", [torch.tensor(0.25), np.array(0.25), np.float32(0.25)], ids=repr)
+def test_a_number_of_numpy_and_torch_is_one(noise: Any) -> None:
+    assert MoonsDensity(noise).log_prob([[0, 1]]) == MoonsDensity(0.25).log_prob([[0, 1]])
 
 
 @pytest.mark.parametrize("name", DENSITIES)
@@ -609,6 +638,11 @@ def test_scale_changes_no_energy_test(scale: float) -> None:
     assert (estimate.value, estimate.standard_error) == pytest.approx(
         (found.energy_distance, found.standard_error), rel=1e-12, abs=0
     )
+    other = energy_distance(x + 1, y).contributions
+    error = difference_standard_error(expected.contributions, other, paired_x=True)
+    other = energy_distance(scale * (x + 1), scale * y).contributions
+    scaled = difference_standard_error(found.contributions, other, paired_x=True)
+    assert scaled / scale == pytest.approx(error, rel=1e-10 if scale > 1e-300 else 1e-2)
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e140])

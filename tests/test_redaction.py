@@ -27,6 +27,9 @@ ADDRESSES = {
     "query and fragment": f"https://me:hunter2@a/b?c={ENCODED}#hunter2",
     "with a driver": f"postgresql+psycopg2://me:{ENCODED}@db1/mlflow",
     "a database in a file": f"sqlite:///file:x.db?mode=ro&key={ENCODED}",
+    "password behind a semicolon": f"https://mlflow.example.org/x;password={ENCODED}",
+    "an @ that is encoded": f"https://me%3A{ENCODED}%40mlflow.example.org/x",
+    "a database in an encrypted file": f"sqlite+pysqlcipher://:{ENCODED}@/x.db?cipher=aes",
     "no scheme": f"me:{ENCODED}@db1:5432/mlflow",
 }
 
@@ -54,10 +57,13 @@ def test_no_part_of_an_address_but_where_it_is(uri: str, monkeypatch: pytest.Mon
             _assert_hidden(failure(ConnectionError(text)))
 
 
-@pytest.mark.parametrize("name", ["PASSWORD", "TOKEN"])
+@pytest.mark.parametrize(
+    "name",
+    ["MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MYSQL_PWD"],
+)
 @pytest.mark.parametrize("part", PARTS)
 def test_no_value_of_a_variable(name: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", SECRET)
+    monkeypatch.setenv(name, SECRET)
     _assert_hidden(redacted(f"refused: {part}."))
     _assert_hidden(failure(ConnectionError(f"refused: {part}")))
 

@@ -150,7 +150,10 @@ def positive_number(value: Any, name: str) -> float:
     Raises:
         ValueError: If it is not, or no number.
     """
-    number = float(value) if isinstance(value, numbers.Real) else math.nan
+    if isinstance(value, np.ndarray | Tensor) and value.ndim == 0:
+        value = value.item()
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    number = float(value) if real else math.nan
     if not 0 < number < math.inf:
         raise ValueError(f"{name} must be positive and finite, not {value}")
     return number

@@ -1,7 +1,9 @@
 """From the YAML of a config to a checked one; whatever is wrong is one sentence."""
 
 import difflib
+import itertools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,6 +138,9 @@ def _read(config: Mapping[str, Any]) -> Config:
             settings = _settings(point.name, point.block, f"sweeps.{name}, {point.name}")
             if models.setdefault(point.name, settings) != settings:
                 raise UserError(f"two sweeps have a point {point.name} with different settings")
+        for one, other in itertools.combinations(points, 2):
+            if one.model == other.model and models[one.name] == models[other.name]:
+                raise UserError(f"sweeps.{name}: {one.name} and {other.name} are the same")
     studies = {
         name: _validate(Study, block, f"studies.{name}")
         for name, block in _entries(config.get("studies"), "studies").items()
@@ -171,8 +176,12 @@ def _model_blocks(models: Any) -> dict[str, dict[str, Any]]:
     for name, block in given.items():
         if not isinstance(block, Mapping):
             raise UserError(f"models.{name} must be a block of keys, not {block!r}")
-        if "@" in name or "/" in name or not name:
-            raise UserError(f"models.{name}: a model's name has no @ and no /; choose another")
+        # It names folders, and `real` are the real images that evaluations set beside the models.
+        if not re.fullmatch(r"\w[^@/{}\s]*", name) or name == "real":
+            raise UserError(
+                f"models.{name}: a model's name begins with a letter or digit, has no space, @, /,"
+                " { and }, and is not `real`; choose another"
+            )
 
     def resolve(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         block = dict(given[name])
@@ -284,10 +293,15 @@ def _contradictions(config: Config) -> Iterator[str]:
     if len(judges := config.of_family("judge")) > 1:
         yield f"there can be one judge of images, not {len(judges)}: {', '.join(judges)}"
     for name, study in config.studies.items():
+        if not re.fullmatch(r"[\w-]+", name):
+            yield f"studies.{name}: a study's name has letters, digits, - and _, as it names files"
         if study.sweep not in config.sweeps:
             yield f"studies.{name}.sweep names {study.sweep}, which sweeps does not have"
         elif study.x not in config.sweeps[study.sweep][0].values:
             yield f"studies.{name}.x must be a key of the sweep {study.sweep}, not {study.x!r}"
+        for measure in study.log_y:
+            if measure not in study.measures:
+                yield f"studies.{name}.log_y names {measure}, which measures does not"
 
 
 def _circles(config: Config) -> Iterator[str]:
@@ -312,14 +326,14 @@ def _unknown_key(unknown: str, where: str, known: list[str]) -> str:
 
 
 class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc] # yaml has no hints
-    """Refuses what YAML takes without a word: a key that stands twice, and numbers like 010."""
+    """Refuses what YAML takes without a word: a key that stands twice, numbers like 010 or 1:30."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
-            key = self.construct_object(key_node, deep=True)
+            key = str(self.construct_object(key_node, deep=True))  # `1` and `"1"` are one name
             if key in seen:
                 raise UserError(f"the key '{key}' stands twice{_place(key_node)}; leave one out")
             seen.add(key)
@@ -331,10 +345,21 @@ class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc] # yaml has no hints
             raise UserError(
                 f"{node.value} would be read in base 8{_place(node)}; leave out the leading zero"
             )
+        _refuse_base_60(node)
         return super().construct_yaml_int(node)
+
+    def construct_yaml_float(self, node: Any) -> float:
+        _refuse_base_60(node)
+        return super().construct_yaml_float(node)
+
+
+def _refuse_base_60(node: Any) -> None:
+    if ":" in node.value:
+        raise UserError(f"{node.value} would be read in base 60{_place(node)}; write the number")
 
 
 _StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_yaml_int)
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", _StrictLoader.construct_yaml_float)
 
 
 def _place(node: Any) -> str:

@@ -69,6 +69,8 @@ def expand(name: str, sweep: Any, models: Mapping[str, Mapping[str, Any]]) -> li
     for base in bases:
         if not isinstance(base, str) or base not in models:
             raise UserError(f"{at}.models names {base}, which models does not have")
+    if len(set(bases)) < len(bases):
+        raise UserError(f"{at}.models lists a model twice: {', '.join(bases)}")
     if not lists:
         raise UserError(f"{at} has no key with a list of values, such as batch_size: [32, 64]")
     for key, values in lists.items():

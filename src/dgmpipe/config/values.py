@@ -32,7 +32,7 @@ def _number(value: Any) -> Any:
     """Return the number that a text stands for: Snakemake's command line gives such texts."""
     if isinstance(value, str):
         try:
-            value = float(value)
+            return float(value)
         except ValueError:
             return value
     return value
@@ -44,7 +44,14 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
+def _exact(value: int) -> int:
+    # From here on text such as "9007199254740993", which is read as a float, is another number.
+    if abs(value) >= 2**53:
+        raise ValueError("must be less than 2**53")
+    return value
+
+
+Whole = Annotated[int, Field(strict=True), BeforeValidator(_whole), AfterValidator(_exact)]
 Real = Annotated[float, Field(strict=True, allow_inf_nan=False), BeforeValidator(_number)]
 
 

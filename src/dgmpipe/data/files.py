@@ -33,7 +33,7 @@ def load_array(path: str | Path, name: str = "samples") -> np.ndarray:
         return readers[path.suffix.lower()](path, name)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; name a .npy, .npz or .csv file") from None
-    except (ValueError, EOFError, BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, BadZipFile, zlib.error, csv.Error) as error:
         reason = str(error).split("\n")[0]
         raise UserError(f"{path} is not a whole {path.suffix} file of numbers: {reason}") from error
 

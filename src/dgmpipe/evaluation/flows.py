@@ -256,7 +256,7 @@ def energy_distance_to_normal(z: Tensor | ArrayLike) -> float:
     Raises:
         ValueError: If `z` has fewer than 2 points or another shape.
     """
-    z = _points(z, "z").double().cpu()
+    z = _points(z, "z").detach().double().cpu()
     q = (z.square().sum(dim=1) / 4).numpy()
     to_normal = math.sqrt(math.pi / 2) * ((1 + 2 * q) * i0e(q) + 2 * q * i1e(q)).mean()
     return 2 * float(to_normal) - torch.pdist(z).mean().item() - math.sqrt(math.pi)

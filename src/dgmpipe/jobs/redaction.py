@@ -19,7 +19,10 @@ _ADDRESSES = (
     "all_proxy",
     "ALL_PROXY",
 )
-_NAMES = re.compile(r"(MLFLOW|AWS|AZURE|GOOGLE|DATABRICKS|PG)\w*(PASS|TOKEN|SECRET|KEY|CREDENTIAL)")
+_NAMES = re.compile(
+    r"(MLFLOW|AWS|AZURE|GOOGLE|DATABRICKS|PG|MYSQL)\w*"
+    r"(PASS|PWD|TOKEN|SECRET|KEY|CREDENTIAL|USERNAME)"
+)
 # Parts of a query that tell nothing, and whose values (`ro`, `require`) stand in other sentences.
 _HARMLESS = {"cache", "charset", "connect_timeout", "driver", "mode", "sslmode", "timeout", "uri"}
 # A value so short that words contain it is hidden where it stands alone.
@@ -41,12 +44,18 @@ def public_address(uri: str) -> str:
     'postgresql://db1:5432/mlflow'
     """
     scheme, rest = _split(uri)
-    if scheme.startswith("sqlite"):  # a path, in which only the query may be secret
+    if _is_path(scheme, rest):
         return scheme + rest.partition("?")[0]
-    head, *tail = re.split("[?#]", rest, maxsplit=1)
-    if "@" in "".join(tail):  # of a password with a ? or of the query: there is no telling
+    head, *tail = re.split("[?#;]", rest, maxsplit=1)
+    # Of a password with a ? or of the query, there is no telling; nor if the @ itself is encoded.
+    if "@" in "".join(tail) or "%40" in head.rpartition("@")[2].partition("/")[0]:
         return scheme + _HIDDEN
     return scheme + head.rpartition("@")[2]
+
+
+def _is_path(scheme: str, rest: str) -> bool:
+    """Return whether an address is of a file, so that only its query may be secret."""
+    return scheme.startswith("sqlite") and rest.startswith("/")
 
 
 def _split(uri: str) -> tuple[str, str]:
@@ -93,11 +102,12 @@ def _secrets(environ: Mapping[str, str]) -> set[str]:
 def _hidden_parts(uri: str) -> Iterator[str]:
     """Yield user and password of an address, and the values of its query and its fragment."""
     scheme, rest = _split(uri)
-    head, *tails = re.split("[?#]", rest, maxsplit=1)
+    path = _is_path(scheme, rest)
+    head, *tails = re.split("[?#]" if path else "[?#;]", rest, maxsplit=1)
     tail = "".join(tails)
-    if not scheme.startswith("sqlite"):
+    if not path:
         # Up to the last @ all may belong to a password with a ? in it.
-        user_info = (rest if "@" in tail else head).rpartition("@")[0]
+        user_info = (rest if "@" in tail else head.replace("%40", "@")).rpartition("@")[0]
         yield from (user_info, *user_info.split(":", 1))
     for part in re.split("[&;#?]", tail):
         name, _, value = part.partition("=")

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from dgmpipe.arguments import require_stream, to_tensor, whole_number
-from dgmpipe.models.inputs import require_batch, to_model
+from dgmpipe.arguments import require_stream, whole_number
+from dgmpipe.models.inputs import require_batch
 from dgmpipe.models.task import Task
 
 __all__ = ["DIM", "Flow", "FlowTask", "Standardised", "log_normal", "negative_log_likelihood"]
@@ -64,10 +64,11 @@ class Flow(nn.Module, ABC):
         Raises:
             ValueError: If `x` is not of shape (N, 2).
         """
-        x = to_tensor(x, "points") if isinstance(x, Tensor) else to_model(x, "points", self)
-        z, log_det = self.inverse(x)
+        x = require_batch(x, (DIM,), "points", self)
         # So far out products with weights may overflow, and the density is 0 to the last digit.
         far = x.detach().abs().amax(dim=1) > torch.finfo(x.dtype).max ** 0.75
+        # Not the points themselves: what overflows has NaN for a gradient, of the weights as well.
+        z, log_det = self.inverse(x.masked_fill(far.unsqueeze(1), 0))
         return (log_normal(z) + log_det).masked_fill(far, -math.inf)
 
     @torch.no_grad()

@@ -59,8 +59,11 @@ def load_model(folder: str | Path, *kinds: type[nn.Module]) -> nn.Module:
         model = untrained_model(summary["kind"], summary["hyperparameters"])
     except FileNotFoundError as error:
         raise UserError(f"{summary_path} is missing; train the model first") from error
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{summary_path} does not describe a model: {error}") from error
+    except KeyError as error:
+        raise UserError(f"{summary_path} does not describe a model: it has no {error}") from error
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        reason = str(error).split("\n")[0]  # torch adds the frames of C++
+        raise UserError(f"{summary_path} does not describe a model: {reason}") from error
     try:
         state = load_file(weights_path)
     except FileNotFoundError as error:

@@ -188,6 +188,7 @@ def energy_distance(
         (0.444, 2.123)
     """
     block_size = whole_number(block_size, "block_size", 1)
+    x, y = to_tensor(x, "x"), to_tensor(y, "y")
     points, n, unit = _pool(x, y)
     if n < 2:
         raise ValueError("the unbiased estimate needs at least 2 points of each sample, not 1")
@@ -241,6 +242,7 @@ def energy_test(
     """
     num_permutations = whole_number(num_permutations, "num_permutations", 1)
     block_size = whole_number(block_size, "block_size", 1)
+    x, y = to_tensor(x, "x"), to_tensor(y, "y")
     points, n, unit = _pool(x, y)
     m = len(points) - n
     labels = _partitions(n, n + m, num_permutations, seed)
@@ -299,10 +301,12 @@ def difference_standard_error(
             f" {len(first.x)} and {len(second.x)} x, {len(first.y)} and {len(second.y)} y"
         )
     y_clusters = _checked(y_clusters, len(first.y))
-    variance = y_clusters.variance_of_mean(first.y.double() - second.y.double())
-    for x in [first.x - second.x] if paired_x else [first.x, second.x]:
-        variance += x.double().var().item() / len(x)
-    return math.sqrt(variance)
+    doubles = (values.double() for values in (*first, *second))
+    (first_x, first_y, second_x, second_y), unit = scaled_to_one(*doubles)
+    variance = y_clusters.variance_of_mean(first_y - second_y)
+    for x in [first_x - second_x] if paired_x else [first_x, second_x]:
+        variance += x.var().item() / len(x)
+    return unit * math.sqrt(variance)
 
 
 @dataclass(frozen=True)
@@ -340,10 +344,10 @@ class _Sums:
 
 
 def _roles(
-    x: Tensor | ArrayLike, y: Tensor | ArrayLike, points: Tensor, clusters: Clusters | None
+    x: Tensor, y: Tensor, points: Tensor, clusters: Clusters | None
 ) -> tuple[Tensor, Clusters]:
     """Return which of the pooled points are of y, bool (N,), and the clusters of y."""
-    n, m = (len(v) for v in (x, y))  # type: ignore[arg-type]
+    n, m = len(x), len(y)
     is_y = torch.arange(n + m, device=points.device)
     return (is_y >= n if n <= m else is_y < m), _checked(clusters, m)
 
@@ -409,13 +413,13 @@ def _estimate(
         size, member = int((y_clusters.strata == s).sum()), (y_clusters.strata == s).to(is_y.device)
         inside += (size / m) * (sum_to - near * member) / (size - num_near * member)
     across, inside_x = to_x[is_y] / n, to_x[~is_y] / (n - 1)
-    contributions = Contributions(
-        (2 * unit * (to_y[~is_y] / m - inside_x)).cpu(), (2 * unit * (across - inside)).cpu()
-    )
+    of_x, of_y = (2 * (to_y[~is_y] / m - inside_x)).cpu(), (2 * (across - inside)).cpu()
     value = 2 * across.mean() - inside_x.mean() - inside.mean()
-    variance = y_clusters.variance_of_mean(contributions.y)
-    variance += contributions.x.var(correction=1).item() / n if n > 1 else math.nan
-    return EnergyDistance(unit * value.item(), math.sqrt(variance), contributions)
+    # In this unit, as squares of the contributions themselves may be beyond a double.
+    variance = y_clusters.variance_of_mean(of_y)
+    variance += of_x.var(correction=1).item() / n if n > 1 else math.nan
+    contributions = Contributions(unit * of_x, unit * of_y)
+    return EnergyDistance(unit * value.item(), unit * math.sqrt(variance), contributions)
 
 
 def _near_in_clusters(points: Tensor, clusters: Clusters, block_size: int) -> tuple[Tensor, Tensor]:
@@ -453,13 +457,12 @@ def _partitions(n: int, total: int, num_permutations: int = 0, seed: int = 0) ->
     return labels
 
 
-def _pool(x: Tensor | ArrayLike, y: Tensor | ArrayLike) -> tuple[Tensor, int, float]:
+def _pool(x: Tensor, y: Tensor) -> tuple[Tensor, int, float]:
     """Return all points (N, d), the smaller sample first, that sample's size, and their unit.
 
     The points are in float64, in a unit that `scaled_to_one` chooses. The smaller sample is the
     labelled one, so that no sum is a small difference of large ones.
     """
-    x, y = to_tensor(x, "x"), to_tensor(y, "y")
     device = x.device if x.is_cuda and x.device == y.device else "cpu"
     samples = []
     for name, values in (("x", x), ("y", y)):
