@@ -77,7 +77,7 @@ def test_the_pseudo_likelihood_of_a_generator_of_one_image_integrates_to_a_known
 ) -> None:
     vae.generator.logits = lambda z: torch.full((len(z), 1, 28, 28), -3.0)
     row = {"ceiling_mean": -44.91, "log_evidence_mean": -138.77}
-    tier = SimpleNamespace(load=lambda _: vae, row=lambda _: row)
+    tier = SimpleNamespace(load=lambda _: vae, row=lambda *_, **__: row)
     of_pixel = (math.exp(-3) - 1) / -3 / (1 + math.exp(-3))
     found = _numbers("(4), 4.2", tier)
     text = next(d for d in DEVIATIONS if d.where == "(4), 4.2").numbers(tier)
@@ -93,7 +93,7 @@ def test_eq_22_is_taken_literally_with_eq_25(vae: VAE, images: torch.Tensor) -> 
     x = images[:4].unsqueeze(1).float() / 255
     vae.encoder.log_variance.bias -= 1
     row = {"elbo_mean": -500.0}
-    tier = SimpleNamespace(evidence_images=lambda: (vae, x, None), row=lambda _: row)
+    tier = SimpleNamespace(evidence_images=lambda: (vae, x, None), row=lambda *_, **__: row)
     _, literal, mixed, right = _numbers("(22) with (25)", tier)[-4:]
     posterior = vae.encoder(x)
     mean, log_variance = posterior.mean, posterior.log_variance

@@ -37,6 +37,7 @@ from dgmpipe.evaluation.quality import (
 )
 from dgmpipe.evaluation.samples import interpolate, sample_images
 from dgmpipe.models import VAE, Discriminator, Encoder, Generator, OTFlow, RealNVP
+from dgmpipe.models.approximation import DiagonalGaussian
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.models.flow import Flow, Standardised, negative_log_likelihood
 from dgmpipe.models.otflow import ot_flow_objective
@@ -101,9 +102,10 @@ FUNCTIONS: dict[str, tuple[Function, np.ndarray]] = {
         POINTS,
     ),
     "energy_distance_to_normal": (energy_distance_to_normal, POINTS),
-    "aggregate_posterior, mean": (lambda v: aggregate_posterior(v, _points, _others), POINTS),
-    "aggregate_posterior, variance": (lambda v: aggregate_posterior(_points, v, _others), POINTS),
-    "aggregate_posterior, z": (lambda v: aggregate_posterior(_others, _others, v), POINTS),
+    "aggregate_posterior, z": (
+        lambda v: aggregate_posterior([DiagonalGaussian(_others, _others)], v),
+        POINTS,
+    ),
     "compare_features, x": (
         lambda v: vars(compare_features(v, _others, num_neighbours=2)),
         POINTS,
@@ -604,16 +606,20 @@ def test_a_nan_is_not_taken_for_a_point(name: str) -> None:
         assert DENSITIES[name](points).isnan().all()
 
 
+def _parts(result: Any) -> tuple[Tensor, ...]:
+    if isinstance(result, DiagonalGaussian):
+        return result.mean, result.log_variance
+    return result if isinstance(result, tuple) else (result,)
+
+
 @pytest.mark.parametrize(
     "name", _of("RealNVP", "OTFlow", "Moons", "Gen", "Encoder", "Discriminator", "Classifier")
 )
 def test_no_points_have_no_values(name: str) -> None:
     function, plain = FUNCTIONS[name]
     for empty in (plain[:0], torch.from_numpy(plain[:0]).requires_grad_()):
-        results = function(empty)
-        results = results if isinstance(results, tuple) else (results,)
-        expected = function(torch.from_numpy(plain))
-        expected = expected if isinstance(expected, tuple) else (expected,)
+        results = _parts(function(empty))
+        expected = _parts(function(torch.from_numpy(plain)))
         for one, other in zip(results, expected, strict=True):
             size = len(plain)
             assert one.shape == tuple(0 if n == size else n for n in other.shape)

@@ -63,5 +63,5 @@ def planned(run: subprocess.CompletedProcess) -> dict[str, int]:
 def planned_models(run: subprocess.CompletedProcess) -> set[str]:
     """Return the models that a dry run is to train."""
     assert run.returncode == 0, run.stderr
-    jobs = re.findall(r"^rule train\w*:\n(?: +.*\n)+", run.stdout + run.stderr, re.M)
-    return {re.search(r"wildcards: model=(.*?), seed", job)[1] for job in jobs}
+    pattern = r"^rule train\w*:\n.*?^ +wildcards: model=(\w+), seed="
+    return set(re.findall(pattern, run.stdout + run.stderr, re.M | re.S))

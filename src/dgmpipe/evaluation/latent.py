@@ -10,7 +10,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dgmpipe.arguments import positive_number, require_stream, whole_number
+from dgmpipe.arguments import (
+    as_type,
+    positive_number,
+    require_stream,
+    to_tensor,
+    whole_number,
+)
 from dgmpipe.data.batches import to_float
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.approximation import ApproximatePosterior
@@ -38,7 +44,9 @@ class LatentStructure:
     point_images: Tensor
 
 
-def aggregate_posterior(posteriors: Sequence[ApproximatePosterior], z: Tensor) -> Tensor:
+def aggregate_posterior(
+    posteriors: Sequence[ApproximatePosterior], z: Tensor | ArrayLike
+) -> Tensor:
     """Return the density of the mean of all approximate posteriors, (1/N) Σᵢ e(z|xᵢ), at `z`.
 
     Args:
@@ -49,8 +57,10 @@ def aggregate_posterior(posteriors: Sequence[ApproximatePosterior], z: Tensor) -
         Densities, shape (M,).
 
     Raises:
-        ValueError: If the points are of another shape.
+        ValueError: If the points are of another shape, or no real numbers.
     """
+    mean = posteriors[0].mean
+    z = as_type(to_tensor(z, "z"), "z", mean.dtype).to(mean.device)
     densities = []
     for some in z.split(1024):
         sums = [posterior.log_prob(some[None]).exp().sum(0) for posterior in posteriors]

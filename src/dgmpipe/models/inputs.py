@@ -42,8 +42,12 @@ def to_model(values: Tensor | ArrayLike, name: str, model: nn.Module) -> Tensor:
         ValueError: As `to_tensor` does, or if a value is beyond the model's type.
     """
     tensor = to_tensor(values, name)
+    return tensor if isinstance(values, Tensor) else _as_parameters(tensor, name, model)
+
+
+def _as_parameters(tensor: Tensor, name: str, model: nn.Module) -> Tensor:
     parameter = next(model.parameters(), None)
-    if isinstance(values, Tensor) or parameter is None:
+    if parameter is None:
         return tensor
     return as_type(tensor, name, parameter.dtype).to(parameter.device)
 
@@ -70,7 +74,7 @@ def require_batch(
     if not isinstance(values, Tensor):
         if len(shape) == len(IMAGE_SHAPE) and not batch.is_floating_point():
             raise ValueError(f"{name} must be floats, not {batch.dtype}; divide bytes by 255")
-        batch = to_model(batch.numpy(), name, model)
+        batch = _as_parameters(batch, name, model)
     if batch.ndim != len(shape) + 1 or batch.shape[1:] != shape:
         expected = ", ".join(map(str, ("N", *shape)))
         raise ValueError(f"{name} must have shape ({expected}), not {tuple(batch.shape)}")
