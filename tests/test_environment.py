@@ -78,7 +78,8 @@ def test_the_conda_environments_install_the_project_with_its_pins() -> None:
     # Every rule names the second environment, so that it is known what it needs.
     for rules in (ROOT / "workflow/rules").glob("*.smk"):
         text = rules.read_text()
-        assert text.count("    conda:\n") == len(re.findall(r"^    script:$", text, re.M))
+        environments = re.findall(r"^ +conda:$", text, re.M)
+        assert len(environments) == len(re.findall(r"^ +script:$", text, re.M)), rules.name
 
 
 def test_the_conda_channels_are_the_same() -> None:
@@ -151,10 +152,11 @@ def project(tmp_path: Path) -> Path:
     (modules / "python3").write_text(PYTHON, encoding="utf-8")
     (modules / "python3").chmod(0o755)
     (modules / "pip/__main__.py").write_text(PIP, encoding="utf-8")
-    tracking = modules / "dgmpipe"
-    tracking.mkdir()
-    (tracking / "__init__.py").touch()
-    (tracking / "tracking.py").write_text("print('tracked')", encoding="utf-8")
+    tracking = modules / "dgmpipe/tracking"
+    tracking.mkdir(parents=True)
+    for package in (tracking.parent, tracking):
+        (package / "__init__.py").touch()
+    (tracking / "runs.py").write_text("print('tracked')", encoding="utf-8")
     return folder
 
 
@@ -291,12 +293,12 @@ def _without_encoding(path: Path) -> list[str]:
         if name in texts:
             guesses = len(node.args) <= texts[name]
         elif name == "open":
-            # `open(path, mode)` and `path.open(mode)`; gzip, zip files and os.open have bytes.
+            # `open(path, mode)` and `path.open(mode)`; gzip, zip files, pictures and os.open have bytes.
             place = 0 if method else 1
             mode = node.args[place] if len(node.args) > place else named.get("mode")
             of = getattr(node.func.value, "id", "") if method else ""
             binary = isinstance(mode, ast.Constant) and "b" in str(mode.value)
-            guesses = not binary and of not in ("gzip", "os", "wheel")
+            guesses = not binary and of not in ("gzip", "os", "wheel", "archive", "Image")
         else:
             guesses = name in STARTS and bool({"text", "universal_newlines"} & named.keys())
         if guesses and "encoding" not in named:

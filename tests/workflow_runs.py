@@ -31,7 +31,7 @@ def _environment() -> dict[str, str]:
 def start_snakemake(folder: Path, *arguments: str) -> subprocess.Popen:
     """Start Snakemake in a session of its own, with its output in `snakemake.log`."""
     command = [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
-    with (folder / "snakemake.log").open("w") as log:
+    with (folder / "snakemake.log").open("w", encoding="utf-8") as log:
         return subprocess.Popen(
             command, cwd=folder, stdout=log, stderr=log, env=_environment(), start_new_session=True
         )

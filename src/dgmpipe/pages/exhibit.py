@@ -92,8 +92,10 @@ def write_exhibit(
         trainings=trained,
         **provenance(results),
     )
-    (folder / "config.yaml").write_text(dump_config(config))
-    (folder / "README.md").write_text(page + "".join(_sections(read, results, names)))
+    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    (folder / "README.md").write_text(
+        page + "".join(_sections(read, results, names)), encoding="utf-8"
+    )
 
 
 def _unless_empty(heading: str, items: str) -> str:
