@@ -293,7 +293,7 @@ def _without_encoding(path: Path) -> list[str]:
         if name in texts:
             guesses = len(node.args) <= texts[name]
         elif name == "open":
-            # `open(path, mode)` and `path.open(mode)`; gzip, zip files, pictures and os.open have bytes.
+            # `open(path, mode)` and `path.open(mode)`; archives, pictures and os.open have bytes.
             place = 0 if method else 1
             mode = node.args[place] if len(node.args) > place else named.get("mode")
             of = getattr(node.func.value, "id", "") if method else ""
