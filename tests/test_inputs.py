@@ -533,6 +533,8 @@ POSITIVE: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("wrong", [0, -1.0, np.nan, np.inf, "1", None, 1j, True], ids=repr)
 @pytest.mark.parametrize("name", POSITIVE)
 def test_what_is_not_positive_gets_one_sentence(name: str, wrong: Any) -> None:
+    if wrong is None and name == "elbo, spacing":
+        pytest.skip("this is its default")
     with pytest.raises(ValueError, match="must be positive and finite, not "):
         POSITIVE[name](wrong)
     POSITIVE[name](np.float32(1))
