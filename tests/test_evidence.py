@@ -21,6 +21,7 @@ from dgmpipe.evaluation.tables import summarise_seeds
 from dgmpipe.models import VAE, Encoder, Generator
 from dgmpipe.models.approximation import ApproximatePosterior, DiagonalGaussian
 from dgmpipe.models.vae import LIKELIHOODS, VAETask
+from dgmpipe.statistics.clusters import Clusters
 
 SETTINGS = {"num_images": 6, "limit": 6, "resolution": 60, "num_samples": 50}
 
@@ -273,7 +274,10 @@ def test_of_another_family_the_bound_is_sampled(trained, images: Tensor, labels:
 def test_the_evaluation_depends_on_the_seed_alone(trained, images: Tensor, labels: Tensor) -> None:
     def evaluate(seed: int) -> dict:
         subject = SimpleNamespace(
-            seed=seed, model=lambda: trained(8), load_images=lambda split: (images, labels)
+            seed=seed,
+            model=lambda: trained(8),
+            load_images=lambda split: (images, labels),
+            test_clusters=Clusters.independent,
         )
         return evaluate_evidence(subject, **SETTINGS)
 
