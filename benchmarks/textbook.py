@@ -216,7 +216,52 @@ class WGAN(nn.Module):
                     parameter.data.clamp_(-self.clip, self.clip)
 
 
-def generate(gan: DCGAN | WGAN, x: Tensor, noise: torch.Generator) -> Tensor:
+class WGANGP(nn.Module):
+    """The critic's loss of arXiv:1704.00028 (3), without batch norms in it, with Adam."""
+
+    def __init__(
+        self,
+        latent_dim: int,
+        width: int,
+        discriminator_learning_rate: float,
+        generator_learning_rate: float,
+        critic_steps: int,
+        penalty: float,
+        beta_1: float,
+        beta_2: float,
+    ) -> None:
+        super().__init__()
+        self.latent_dim, self.critic_steps, self.penalty = latent_dim, critic_steps, penalty
+        self.generator = generator(latent_dim, width)
+        layers = discriminator(width)
+        self.critic = nn.Sequential(*(m for m in layers if not isinstance(m, nn.BatchNorm2d)))
+        betas = beta_1, beta_2
+        self.adam_c = torch.optim.Adam(self.critic.parameters(), discriminator_learning_rate, betas)
+        self.adam_g = torch.optim.Adam(self.generator.parameters(), generator_learning_rate, betas)
+
+    def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
+        for _ in range(self.critic_steps):
+            x = next(batches)
+            generated = generate(self, x, noise).detach()
+            distance = self.critic(2 * generated - 1).mean() - self.critic(2 * x - 1).mean()
+            t = torch.rand(len(x), 1, 1, 1, generator=noise).to(x)
+            between = ((1 - t) * generated + t * x).requires_grad_()
+            values = self.critic(2 * between - 1)
+            (slope,) = torch.autograd.grad(values.sum(), between, create_graph=True)
+            norms = (slope**2).sum(dim=(1, 2, 3)).sqrt()
+            loss = -distance + self.penalty * ((norms - 1) ** 2).mean()
+            self.adam_c.zero_grad()
+            loss.backward()
+            self.adam_c.step()
+
+        loss = self.critic(2 * generate(self, x, noise) - 1).mean()
+        self.adam_g.zero_grad()
+        loss.backward()
+        self.adam_g.step()
+        return {"critic_distance": distance.detach(), "generator_loss": loss.detach()}
+
+
+def generate(gan: DCGAN | WGAN | WGANGP, x: Tensor, noise: torch.Generator) -> Tensor:
     """As many images of new latent points as there are in x."""
     z = torch.randn(len(x), gan.latent_dim, generator=noise).to(x)
     return torch.sigmoid(gan.generator(z))
@@ -375,6 +420,7 @@ MODELS = {
     "vae": VAE,
     "dcgan": DCGAN,
     "wgan": WGAN,
+    "wgan_gp": WGANGP,
     "classifier": Classifier,
 }
 

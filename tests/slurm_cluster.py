@@ -21,14 +21,16 @@ NODES = ("cpu1", "gpu1")
 # SLURM's job steps forget SLURM_CONF: only the default place is found everywhere.
 _PLACE = Path("/etc/slurm")
 
+_MARK = "# Of a cluster of dgmpipe's tests.\n"
+
 # GPUs must be files. These are there on every machine.
-_GRES = """\
-AutoDetect=off
+_GRES = f"""\
+{_MARK}AutoDetect=off
 NodeName=gpu1 Name=gpu Type=fake File=/dev/null
 NodeName=gpu1 Name=gpu Type=fake File=/dev/zero
 """
 _CONFIG = """\
-ClusterName=test
+{mark}ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort=16817
 SlurmUser=root
@@ -75,6 +77,7 @@ def why_no_cluster() -> str | None:
     missing = [name for name in PROGRAMS if shutil.which(name, path=_path()) is None]
     if missing:
         return f"not installed: {', '.join(missing)} (Debian: slurm-wlm and munge)"
+    _remove_leftovers()
     if os.path.lexists(_PLACE / "slurm.conf"):
         return f"this machine has a SLURM of its own: {_PLACE / 'slurm.conf'}"
     return None
@@ -86,7 +89,7 @@ def cluster(folder: Path) -> Iterator[None]:
     host = socket.gethostname().split(".")[0]
     for name in ("state", *(f"spool/{node}" for node in NODES)):
         (folder / name).mkdir(parents=True)
-    files = {"slurm.conf": _CONFIG.format(host=host, folder=folder), "gres.conf": _GRES}
+    files = {"slurm.conf": _CONFIG.format(mark=_MARK, host=host, folder=folder), "gres.conf": _GRES}
     with contextlib.ExitStack() as stack:
 
         def start(program: str, *arguments: str, user: str | None = None) -> None:
@@ -110,6 +113,17 @@ def cluster(folder: Path) -> Iterator[None]:
             start("slurmd", "-D", "-N", node)
         wait_for(_all_idle, "SLURM")
         yield
+
+
+def _remove_leftovers() -> None:
+    """Remove the links to a cluster of ours that was killed before it could."""
+    if not works("scontrol", "ping"):
+        for name in ("slurm.conf", "gres.conf"):
+            link = _PLACE / name
+            if link.is_symlink() and (
+                not link.exists() or link.read_text(encoding="utf-8").startswith(_MARK)
+            ):
+                link.unlink()
 
 
 def _path() -> str:

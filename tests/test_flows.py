@@ -19,7 +19,7 @@ from dgmpipe.models import load_model
 from dgmpipe.models.flow import Standardised, negative_log_likelihood
 from dgmpipe.models.otflow import OTFlow, ot_flow_objective
 from dgmpipe.models.realnvp import RealNVP, RealNVPTask
-from dgmpipe.training.run import dataset_of, train_model
+from trainings import train_here
 
 # With 64 Runge-Kutta steps OT-Flow is exact to about 1e-8, far below the tolerances here.
 FLOWS = {"realnvp": RealNVP, "otflow": lambda: OTFlow(num_steps=64)}
@@ -349,15 +349,7 @@ def test_a_standardised_flow_comes_back_from_its_files(tmp_path: Path) -> None:
             "held_out_size": 10,
         }
     )
-    train_model(
-        "mine",
-        settings,
-        dataset_of(settings),
-        seed=0,
-        device=torch.device("cpu"),
-        folder=tmp_path / "model",
-        checkpoints=tmp_path / "checkpoints",
-    )
+    train_here("mine", settings, tmp_path / "model")
     flow = load_model(tmp_path / "model")
     assert isinstance(flow, Standardised)
     mean, deviation = moons_moments(0.05)

@@ -20,7 +20,7 @@ from dgmpipe.models.gan import GAN, GANTask
 from dgmpipe.models.wgan import WGANGPTask, WGANTask
 from dgmpipe.statistics.energy import energy_distance, energy_test
 from dgmpipe.streams import random_stream
-from dgmpipe.training.run import dataset_of, train_model
+from trainings import train_here
 
 CONFIGS: dict[type[GANTask], dict[str, Any]] = {
     DCGANTask: {
@@ -204,16 +204,8 @@ def test_a_gan_starts_from_the_trained_generator_it_is_given(
     }
     for name, block in blocks.items():
         settings = settings_of(block)
-        train_model(
-            name,
-            settings,
-            dataset_of(settings, image_folder),
-            seed=0,
-            device=torch.device("cpu"),
-            folder=tmp_path / name,
-            checkpoints=tmp_path / "checkpoints" / name,
-            start=settings.start and tmp_path / settings.start,
-        )
+        start = settings.start and tmp_path / settings.start
+        train_here(name, settings, tmp_path / name, images=image_folder, start=start)
     starts = {
         name: pd.read_csv(tmp_path / name / "history.csv")["energy_distance"][0]
         for name in ("dcgan_vae", "dcgan_random")
@@ -246,7 +238,7 @@ def test_the_gradient_penalty_is_that_of_a_critic_whose_slopes_are_known(
         def forward(self, x: Tensor) -> Tensor:
             return self.scale * x.sum(dim=(1, 2, 3))
 
-    task.model.discriminator = Sum()  # type: ignore[assignment]
+    task.model.discriminator = Sum()
     true = to_float(images[:4]).double()
     loss = task.critic_loss(torch.tensor(0.5).double(), true, true.flip(0), _noise())
     assert loss.item() == pytest.approx(-0.5 + 3 * (28 * 0.2 - 1) ** 2)

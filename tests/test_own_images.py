@@ -33,7 +33,7 @@ from dgmpipe.models.inputs import image_shape_of
 from dgmpipe.models.storage import load_model
 from dgmpipe.models.vae import Encoder
 from dgmpipe.plan.trainings import image_folder
-from dgmpipe.training.run import dataset_of, train_model
+from trainings import train_here
 from workflow_runs import fresh_copy, snakemake
 
 SMALL: dict[str, Any] = {
@@ -225,10 +225,7 @@ def test_mnist_adds_nothing_to_a_models_settings(image_folder: Path) -> None:
 
 def _trained(kind: str, block: dict[str, Any], images: Path, folder: Path) -> Subject:
     settings = KINDS[kind].settings.model_validate({"kind": kind, **block})
-    cpu, data = torch.device("cpu"), dataset_of(settings, images)
-    train_model(
-        kind, settings, data, seed=0, device=cpu, folder=folder, checkpoints=folder / "checkpoints"
-    )
+    train_here(kind, settings, folder, images=images)
     return Subject(seed=0, settings={}, folder=folder, images=images)
 
 

@@ -14,7 +14,7 @@ from dgmpipe.errors import UserError
 from dgmpipe.evaluation.flow_report import evaluate_flow
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.figures.figure_flow import figure_flow
-from dgmpipe.training.run import dataset_of, train_model
+from trainings import train_here
 
 POINTS = np.random.default_rng(0).normal([50, -3], [10, 0.2], (500, 2))
 
@@ -77,15 +77,7 @@ def test_a_flow_of_points_of_ones_own_is_measured_and_drawn(
     block: dict[str, Any] = {"kind": kind, "data": str(file), "standardised": True, "width": 8}
     block |= {"steps": 60, "learning_rate": 0.01, "batch_size": 100, "held_out_size": 50}
     settings = KINDS[kind].settings.model_validate(block)
-    train_model(
-        "mine",
-        settings,
-        dataset_of(settings),
-        seed=0,
-        device=torch.device("cpu"),
-        folder=tmp_path / "model",
-        checkpoints=tmp_path / "checkpoints",
-    )
+    train_here("mine", settings, tmp_path / "model")
     subject = Subject(0, settings.model_dump(), tmp_path / "model")
     results = evaluate_flow(subject, num_held_out=100, resolution=60, num_latent=50)
     numbers, arrays = results["numbers"], results["arrays"]

@@ -28,7 +28,7 @@ from dgmpipe.config import read_config
 from dgmpipe.config.kinds import ModelSettings
 from dgmpipe.errors import Interrupted
 from dgmpipe.models.registry import task_class
-from dgmpipe.training.run import dataset_of, train_model
+from trainings import train_here
 
 ROOT = Path(__file__).parent.parent
 FILES = ("model.safetensors", "history.csv", "summary.json")
@@ -62,14 +62,11 @@ def train(model: str, work: Path, log: Path) -> None:
         contextlib.redirect_stderr(file),
     ):
         try:
-            train_model(
+            train_here(
                 model,
                 settings,
-                dataset_of(settings, work.parent / "images"),
-                seed=0,
-                device=torch.device("cpu"),
-                folder=work / "result",
-                checkpoints=work / "checkpoints",
+                work / "result",
+                images=work.parent / "images",
                 start=start and work.parent / f"{start}_undisturbed/result",
             )
         except Interrupted:
@@ -91,7 +88,7 @@ def finish(process: BaseProcess) -> None:
 
 def checkpoint_files(work: Path, prefix: str) -> list[str]:
     try:
-        return [name for name in os.listdir(work / "checkpoints") if name.startswith(prefix)]
+        return [name for name in os.listdir(work / "result_checkpoints") if name.startswith(prefix)]
     except FileNotFoundError:  # not yet, or no more
         return []
 

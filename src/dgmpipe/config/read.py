@@ -325,7 +325,8 @@ def _unknown_key(unknown: str, where: str, known: list[str]) -> str:
     return f"unknown key '{unknown}' at {where}{hint}; the allowed keys are {', '.join(known)}"
 
 
-class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc] # yaml has no hints
+# PyYAML has no type hints, so that to mypy the base is `Any`.
+class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
     """Refuses what YAML takes without a word: a key that stands twice, numbers like 010 or 1:30."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

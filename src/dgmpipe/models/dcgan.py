@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dgmpipe.models.gan import GAN, GANTask, frozen, update
+from dgmpipe.models.gan import GAN, GANTask, for_both, frozen, update
 
 __all__ = ["DCGANTask"]
 
@@ -23,15 +23,8 @@ class DCGANTask(GANTask):
     def __init__(self, model: GAN, config: Mapping[str, Any]) -> None:
         self.model = model.to(memory_format=torch.channels_last)
         self.fresh_latent_points = config["fresh_latent_points"]
-        self.optimizers = {
-            name: torch.optim.Adam(
-                network.parameters(),
-                lr=config[f"{name}_learning_rate"],
-                betas=(config["beta_1"], config["beta_2"]),
-                fused=True,
-            )
-            for name, network in model.named_children()
-        }
+        betas = config["beta_1"], config["beta_2"]
+        self.optimizers = for_both(model, config, torch.optim.Adam, betas=betas, fused=True)
 
     def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
         generator, discriminator = self.model.generator, self.model.discriminator

@@ -1,7 +1,7 @@
 """The generative adversarial networks of Section 5, and what all ways to train them share."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from dgmpipe.models.inputs import IMAGE_SHAPE, ImageShape, image_shape_of, requi
 from dgmpipe.models.task import Task
 from dgmpipe.statistics.energy import energy_distance
 
-__all__ = ["GAN", "Discriminator", "GANTask", "frozen", "update"]
+__all__ = ["GAN", "Discriminator", "GANTask", "for_both", "frozen", "update"]
 
 
 class Discriminator(nn.Module):
@@ -109,6 +109,19 @@ class GANTask(Task):
         z = self.latent_points(held_out, noise)
         generated = torch.cat([self.model.generator(some) for some in z.split(500)])
         return {"energy_distance": energy_distance(generated, held_out).value}
+
+
+def for_both(
+    model: GAN,
+    config: Mapping[str, Any],
+    kind: Callable[..., torch.optim.Optimizer],
+    **options: Any,
+) -> dict[str, torch.optim.Optimizer]:
+    """Return an optimiser of each network, with the learning rate that the config gives it."""
+    return {
+        name: kind(network.parameters(), lr=config[f"{name}_learning_rate"], **options)
+        for name, network in model.named_children()
+    }
 
 
 def update(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

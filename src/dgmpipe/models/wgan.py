@@ -1,13 +1,12 @@
 """The Wasserstein GANs of Section 5.2, whose critic measures a transport cost."""
 
-from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dgmpipe.models.gan import GAN, Discriminator, GANTask, frozen, update
+from dgmpipe.models.gan import GAN, Discriminator, GANTask, for_both, frozen, update
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.inputs import image_shape_of
 
@@ -23,9 +22,6 @@ class CriticTask(GANTask):
     """
 
     critic_steps: int
-
-    @abstractmethod
-    def __init__(self, model: GAN, config: Mapping[str, Any]) -> None: ...
 
     def critic_loss(
         self, distance: Tensor, true: Tensor, generated: Tensor, noise: torch.Generator
@@ -83,12 +79,7 @@ class WGANTask(CriticTask):
             if config["clip_batch_norm"] or not isinstance(layer, nn.BatchNorm2d)
             for parameter in layer.parameters()
         ]
-        self.optimizers = {
-            name: torch.optim.RMSprop(
-                network.parameters(), lr=config[f"{name}_learning_rate"], foreach=True
-            )
-            for name, network in model.named_children()
-        }
+        self.optimizers = for_both(model, config, torch.optim.RMSprop, foreach=True)
 
     def before_update(self) -> None:
         if self.clip_before_update:
@@ -120,15 +111,8 @@ class WGANGPTask(CriticTask):
         self.model = model.to(memory_format=torch.channels_last)
         self.critic_steps = config["critic_steps"]
         self.penalty = config["penalty"]
-        self.optimizers = {
-            name: torch.optim.Adam(
-                network.parameters(),
-                lr=config[f"{name}_learning_rate"],
-                betas=(config["beta_1"], config["beta_2"]),
-                fused=True,
-            )
-            for name, network in model.named_children()
-        }
+        betas = config["beta_1"], config["beta_2"]
+        self.optimizers = for_both(model, config, torch.optim.Adam, betas=betas, fused=True)
 
     def critic_loss(
         self, distance: Tensor, true: Tensor, generated: Tensor, noise: torch.Generator
