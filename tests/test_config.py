@@ -268,7 +268,7 @@ MISTAKES = {
     ),
     "a sweep with a value twice": (
         _set("sweeps", {"s": {"models": ["vae"], "width": [8, 8]}}),
-        "sweeps.s.width lists a value twice",
+        "sweeps.s.width lists two values that have one name: [8, 8]",
     ),
     "lists of different lengths, zipped": (
         _set(

@@ -118,7 +118,14 @@ def test_a_study_needs_its_points_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("measure", "reason"), [("flo.kl", "names flo;"), ("energy.x", "no point")]
+    ("measure", "reason"),
+    [
+        ("flo.kl", "names flo.kl; what can be measured is flow,"),
+        ("energy.energy_distance", "there is no energy of any point of s"),
+        ("flow.lk", "names flow.lk; of flow there is entropy, .*kl, "),
+        ("flow.path_excess_95", "of flow there is"),
+        ("flow", "of flow there is"),
+    ],
 )
 def test_a_study_that_measures_what_there_is_not(measure: str, reason: str) -> None:
     config = _config(

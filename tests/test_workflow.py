@@ -24,6 +24,7 @@ from dgmpipe.models.classifier import Classifier
 from dgmpipe.models.gan import GAN
 from dgmpipe.pages.report import pm
 from dgmpipe.pages.reproduction import STATEMENTS
+from dgmpipe.plan.evaluations import REAL, measurable, subjects
 from dgmpipe.plan.trainings import image_folder
 from workflow_runs import (
     fresh_copy,
@@ -123,6 +124,17 @@ def test_flows_are_no_better_than_the_truth(results: Path) -> None:
     assert (times["seconds"] > 0).all()
     assert (times["processor_seconds"] > 0).all()
     assert (times["parts"] == 1).all()
+
+
+def test_evaluations_give_the_numbers_that_studies_may_measure(results: Path) -> None:
+    checked = 0
+    for name, evaluation in measurable().items():
+        for model in subjects(CONFIG, evaluation):
+            file = results / f"evaluation/{model}/seed_0/{name}.json"
+            declared = evaluation.numbers(CONFIG, "vae" if model == REAL else model)
+            assert set(json.loads(file.read_text())) == set(declared), file
+            checked += 1
+    assert checked == 2 + 1 + 6 + 6
 
 
 def test_gans_start_from_random_weights_or_from_the_vae(results: Path) -> None:

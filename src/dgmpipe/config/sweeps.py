@@ -1,6 +1,7 @@
 """Sweeps: models expanded over lists of values, a point for each, all else being equal."""
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,16 +29,19 @@ class Point:
 
 
 def point_name(model: str, values: Mapping[str, Any]) -> str:
-    """Return the name of a point.
+    """Return the name of a point, which also names its folder.
 
     >>> point_name("vae", {"latent_dim": 8, "width": 16})
     'vae@latent_dim=8,width=16'
+    >>> point_name("realnvp", {"data": "mine/points.csv"})
+    'realnvp@data=mine_points.csv'
     """
     return f"{model}@" + ",".join(f"{key}={_shown(value)}" for key, value in values.items())
 
 
 def _shown(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
+    shown = str(value).lower() if isinstance(value, bool) or value is None else str(value)
+    return re.sub(r"[^\w.+-]", "_", shown)
 
 
 def expand(name: str, sweep: Any, models: Mapping[str, Mapping[str, Any]]) -> list[Point]:
@@ -77,7 +81,7 @@ def expand(name: str, sweep: Any, models: Mapping[str, Mapping[str, Any]]) -> li
         if not isinstance(values, list) or not values:
             raise UserError(f"{at}.{key} must be a list of at least one value, not {values!r}")
         if len({_shown(value) for value in values}) < len(values):
-            raise UserError(f"{at}.{key} lists a value twice: {values}")
+            raise UserError(f"{at}.{key} lists two values that have one name: {values}")
     if combine == "zip" and len({len(values) for values in lists.values()}) > 1:
         sizes = ", ".join(f"{key} has {len(values)}" for key, values in lists.items())
         raise UserError(f"{at} zips lists of different lengths: {sizes}")

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from dgmpipe.config import Config
 from dgmpipe.config.kinds import Family
 
-__all__ = ["EVALUATIONS", "REAL", "Evaluation", "subjects"]
+__all__ = ["EVALUATIONS", "REAL", "Evaluation", "measurable", "subjects"]
 
 # Stands for real training images in a generator's place: what a perfect generator would get.
 REAL = "real"
@@ -23,6 +25,48 @@ def _on_a_plane(config: Config, model: str) -> bool:
 
 def _with_a_judge(config: Config, model: str) -> bool:
     return bool(config.of_family("judge"))
+
+
+def _with_errors(*names: str) -> tuple[str, ...]:
+    return tuple(chain.from_iterable((name, f"{name}_standard_error") for name in names))
+
+
+_OF_FLOWS = (
+    *_with_errors("nll"),
+    *("inverse_error", "mass"),
+    *("latent_energy_distance", "latent_energy_distance_null_95", "latent_pvalue"),
+)
+_OF_THE_MOONS = ("entropy", *_with_errors("kl", "kde_500_kl", "kde_2000_kl"))
+_OF_PATHS = (
+    *("path_excess_median", "path_excess_95", "path_excess_max", "transport_cost_ratio"),
+    *(
+        f"inverse_error_rk4_{steps}{precision}"
+        for steps in (1, 2, 4, 8, 16, 32, 64)
+        for precision in ("", "_double")
+    ),
+)
+_OF_EVIDENCE = (
+    *("images", "samples", "effective_samples_median", "border_share_largest", "ceiling_mean"),
+    *(
+        f"{of}_{what}"
+        for of in ("log_evidence", "elbo", "gap")
+        for what in ("mean", "standard_error")
+    ),
+    *("gap_median", "gap_smallest", "gap_largest", "log_evidence_rise_mean"),
+    *("log_evidence_error_largest", "elbo_error_largest"),
+)
+_OF_ENERGY = ("energy_distance", "standard_error", "statistic", "pvalue", "null_95")
+_OF_QUALITY = (
+    "digits_found",
+    *_with_errors("rejected", "test_rejected", "digits_total_variation", "precision", "recall"),
+    *_with_errors("density", "coverage", "median_distance"),
+    *_with_errors("near_share", "copied_share", "test_copied_share"),
+)
+
+
+def _flow_numbers(config: Config, model: str) -> tuple[str, ...]:
+    of_moons = _OF_THE_MOONS if config.setting(model, "data") == "moons" else ()
+    return (*_OF_FLOWS, *of_moons, *(_OF_PATHS if config.models[model].kind == "otflow" else ()))
 
 
 @dataclass(frozen=True)
@@ -43,6 +87,7 @@ class Evaluation:
         judged: Whether the classifier takes part.
         without: Keys of the block that it does not need.
         local: Whether it is so short that a cluster's login node may do it.
+        numbers: Names of the numbers in its output `numbers`, of a model.
     """
 
     name: str
@@ -56,6 +101,7 @@ class Evaluation:
     judged: bool = False
     without: frozenset[str] = frozenset()
     local: bool = False
+    numbers: Callable[[Config, str], tuple[str, ...]] = lambda config, model: ()
 
     @property
     def module(self) -> str:
@@ -76,6 +122,7 @@ EVALUATIONS = (
         {"arrays": "flow.npz", "numbers": "flow.json"},
         "flows",
         images=False,
+        numbers=_flow_numbers,
     ),
     Evaluation(
         "posterior",
@@ -91,6 +138,7 @@ EVALUATIONS = (
         "dgmpipe.evaluation.evidence:evaluate_evidence",
         {"table": "evidence.csv", "numbers": "evidence.json"},
         "evidence",
+        numbers=lambda config, model: _OF_EVIDENCE,
     ),
     Evaluation(
         "latent",
@@ -117,6 +165,7 @@ EVALUATIONS = (
         "energy",
         real=True,
         without=frozenset({"num_floor_draws"}),
+        numbers=lambda config, model: _OF_ENERGY,
     ),
     Evaluation(
         "examine_judge",
@@ -134,6 +183,7 @@ EVALUATIONS = (
         _with_a_judge,
         real=True,
         judged=True,
+        numbers=lambda config, model: _OF_QUALITY,
     ),
 )
 
@@ -143,3 +193,12 @@ def subjects(config: Config, evaluation: Evaluation) -> list[str]:
     models = config.of_family(*evaluation.families)
     able = [model for model in models if evaluation.applies(config, model)]
     return [*able, REAL] if able and evaluation.real else able
+
+
+def measurable() -> dict[str, Evaluation]:
+    """Return the evaluations that give numbers, by the first part of a measure such as flow.kl."""
+    return {
+        Path(evaluation.outputs["numbers"]).stem: evaluation
+        for evaluation in EVALUATIONS
+        if "numbers" in evaluation.outputs
+    }

@@ -7,7 +7,7 @@ from typing import Any
 from dgmpipe.config import Config
 from dgmpipe.config.kinds import KINDS
 from dgmpipe.errors import UserError
-from dgmpipe.plan.evaluations import EVALUATIONS, REAL, subjects
+from dgmpipe.plan.evaluations import EVALUATIONS, REAL, measurable, subjects
 from dgmpipe.plan.trainings import trainings
 
 __all__ = ["SECTIONS", "Exhibit", "exhibits", "figure_of_model", "study_exhibits"]
@@ -396,15 +396,6 @@ def _times(config: Config) -> list[Exhibit]:
     ]
 
 
-# What a study can measure: the file of each evaluation, by the first part of a measure's name.
-_MEASURED = {
-    "flow": ("evaluate_flow", "flow.json"),
-    "evidence": ("evidence", "evidence.json"),
-    "energy": ("energy_test", "energy.json"),
-    "quality": ("sample_quality", "quality.json"),
-}
-
-
 def study_exhibits(config: Config) -> list[Exhibit]:
     """Return the table and the figure of each study.
 
@@ -414,21 +405,24 @@ def study_exhibits(config: Config) -> list[Exhibit]:
     found = []
     for name, study in config.studies.items():
         points = config.sweeps[study.sweep]
-        sources = dict.fromkeys(measure.split(".")[0] for measure in study.measures)
         files: Files = {}
         models: dict[str, list[str]] = {}
-        for source in sources:
-            if source not in _MEASURED:
+        for measure in study.measures:
+            source, _, number = measure.partition(".")
+            at = f"studies.{name}.measures names {measure}"
+            if source not in measurable():
                 raise UserError(
-                    f"studies.{name}.measures names {source}; what can be measured is"
-                    f" {', '.join(_MEASURED)}, as in flow.kl"
+                    f"{at}; what can be measured is {', '.join(measurable())}, as in flow.kl"
                 )
-            evaluation, file = _MEASURED[source]
-            able = evaluated(config, evaluation)
+            evaluation = measurable()[source]
+            able = subjects(config, evaluation)
             models[source] = [point.name for point in points if point.name in able]
             if not models[source]:
-                raise UserError(f"studies.{name}.measures names {source}, which no point has")
-            files[source] = _of_all(config, models[source], file)
+                raise UserError(f"{at}; there is no {source} of any point of {study.sweep}")
+            known = {n for model in models[source] for n in evaluation.numbers(config, model)}
+            if number not in known:
+                raise UserError(f"{at}; of {source} there is {', '.join(sorted(known))}")
+            files[source] = _of_all(config, models[source], evaluation.outputs["numbers"])
         about = {"study": name, "question": study.question, "note": study.note}
         table = f"study_{name}"
         found += [
