@@ -30,8 +30,9 @@ _SHORT = 4
 # An address of any kind within a text, up to what cannot be in one.
 _WITHIN = re.compile(r"[A-Za-z][\w+.-]*://[^\s\"'<>]*")
 _ASSIGNED = re.compile(
-    r"\b((?:\w*(?:password|passwd|passphrase|token|secret|credential|api_?key)|pwd)\w*"
-    r"[\"']?\s*[=:]\s*)(\"[^\"]*\"|'[^']*'|[^\s&;,\"']+)",
+    r"\b((?:\w*(?:password|passwd|passphrase|token|secret|credential|signature"
+    r"|(?:api|access|account|private)[_-]?key)|pwd|sig|cookie)\w*"
+    r"(?:[\"']?\s*(?:=>|[=:])\s*|[\"']?,?\s+(?=[\"'])))(\"[^\"]*\"|'[^']*'|[^\s&;,\"']+)",
     re.IGNORECASE,
 )
 _HEADER = re.compile(r"\b((?:Basic|Bearer)\s+)[\w.~+/=-]+")
