@@ -7,6 +7,7 @@ with job(snakemake.log[0], snakemake.threads):
 
     from dgmpipe.config import read_config
     from dgmpipe.jobs.devices import choose_device
+    from dgmpipe.plan.released import find_released, take_released, why_not_released
     from dgmpipe.tracking.runs import RunLogger
     from dgmpipe.training.run import dataset_of, train_model
 
@@ -27,16 +28,25 @@ with job(snakemake.log[0], snakemake.threads):
         device=str(device),
         invocation=Path("results", config.tier, "invocation.json"),
     )
+    folder = Path(snakemake.output.weights).parent
+    released = find_released(snakemake.params.key) if config.released else None
     with logger:
-        train_model(
-            model,
-            settings,
-            dataset_of(settings, Path(data[0]).parent if data else None),
-            seed=seed,
-            device=device,
-            folder=Path(snakemake.output.weights).parent,
-            checkpoints=snakemake.params.checkpoints,
-            start=Path(start[0]).parent if start else None,
-            on_evaluation=logger.log_row,
-        )
+        if released:
+            print(f"{model}, seed {seed}: taken from the released trainings", flush=True)
+            for row in take_released(released, folder):
+                logger.log_row(row)
+        else:
+            if config.released:
+                print(why_not_released(config, model, seed), flush=True)
+            train_model(
+                model,
+                settings,
+                dataset_of(settings, Path(data[0]).parent if data else None),
+                seed=seed,
+                device=device,
+                folder=folder,
+                checkpoints=snakemake.params.checkpoints,
+                start=Path(start[0]).parent if start else None,
+                on_evaluation=logger.log_row,
+            )
         logger.log_files(snakemake.output)

@@ -13,12 +13,14 @@ from dgmpipe.jobs.locks import take_lock
 from dgmpipe.plan.digests import source_digest
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL, subjects
 from dgmpipe.plan.exhibits import exhibits, figure_of_model, study_exhibits
+from dgmpipe.plan.released import find_released, why_not_released
 from dgmpipe.plan.trainings import (
     core_hours,
     data_digest,
     effective_settings,
     image_folder,
     levels,
+    training_code,
     training_key,
     trainings,
 )
@@ -94,18 +96,17 @@ def evaluation_minutes(evaluation):
 code = functools.cache(source_digest)
 
 
-def training_code(model):
-    kind = CONFIG.kind(model)
-    return f"{kind.task} {code('dgmpipe.training.run', kind.module, training=True)}"
-
-
 @functools.cache
 def training_codes():
-    return {model: training_code(model) for model in CONFIG.models}
+    return {model: training_code(CONFIG, model) for model in CONFIG.models}
+
+
+def key(model, seed):
+    return training_key(CONFIG, model, seed, training_codes())
 
 
 def key_of(wildcards):
-    return training_key(CONFIG, wildcards.model, int(wildcards.seed), training_codes())
+    return key(wildcards.model, int(wildcards.seed))
 
 
 def checkpoints_of(wildcards):
@@ -195,9 +196,18 @@ def start():
     jobs = [
         job for job in workflow.dag.needrun_jobs() if job.rule.name.startswith("train")
     ]
-    if planned := [
-        (job.wildcards.model, job.wildcards.seed) for job in jobs if job.wildcards
-    ]:
+    planned = [
+        (job.wildcards.model, int(job.wildcards.seed)) for job in jobs if job.wildcards
+    ]
+    if CONFIG.released:
+        asked, planned = planned, [t for t in planned if not find_released(key(*t))]
+        print(
+            f"{len(asked) - len(planned)} released trainings are taken",
+            *(why_not_released(CONFIG, *training) for training in planned),
+            sep="\n",
+            file=sys.stderr,
+        )
+    if planned:
         hours = core_hours(CONFIG, planned, Path("results"))
         print(
             f"{len(planned)} trainings, about {hours:.1f} core hours without evaluations",

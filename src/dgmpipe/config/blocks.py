@@ -291,6 +291,11 @@ class General(Block):
     device: Annotated[str, matching("auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:N")] = (
         documented("`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda` or `cuda:N`")
     )
+    released: Switch = documented(
+        "whether trainings that ship with the project are taken instead of trained again, where"
+        " settings, data, code and seed are theirs",
+        False,
+    )
 
 
 Combine = Literal["product", "zip"]

@@ -50,7 +50,7 @@ class Config:
     """A config that was checked, with its sweeps expanded.
 
     Attributes:
-        tier, seeds, device: As in the config.
+        tier, seeds, device, released: As in the config.
         data, evaluation, cluster: Its blocks.
         models: The settings of every model by its name, points of sweeps included.
         sweeps: The points of each sweep, by its name.
@@ -60,6 +60,7 @@ class Config:
     tier: str
     seeds: list[int]
     device: str
+    released: bool
     data: Data
     evaluation: Evaluation
     cluster: Cluster

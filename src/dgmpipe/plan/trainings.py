@@ -1,5 +1,6 @@
 """What a training's result depends on: its settings, data, code, seed and what it starts from."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterable
@@ -8,7 +9,7 @@ from typing import Any
 
 from dgmpipe.config import Config
 from dgmpipe.errors import UserError
-from dgmpipe.plan.digests import config_digest, content_digest
+from dgmpipe.plan.digests import config_digest, content_digest, source_digest
 
 # Digest of the MD5s of MNIST's four files.
 _MNIST = "974cd3860c28"
@@ -20,6 +21,7 @@ __all__ = [
     "image_digest",
     "image_folder",
     "levels",
+    "training_code",
     "training_key",
     "trainings",
 ]
@@ -103,6 +105,17 @@ def trainings(config: Config) -> list[tuple[str, int]]:
         for model in config.models
         for seed in (config.seeds[:1] if config.kind(model).family == "judge" else config.seeds)
     ]
+
+
+@functools.cache
+def _code(module: str) -> str:
+    return source_digest("dgmpipe.training.run", module, training=True)
+
+
+def training_code(config: Config, model: str) -> str:
+    """Return a name of the code that trains a model: of its task, and of all that it imports."""
+    kind = config.kind(model)
+    return f"{kind.task} {_code(kind.module)}"
 
 
 def training_key(config: Config, model: str, seed: int, code: dict[str, str]) -> str:

@@ -1,0 +1,134 @@
+"""Released trainings: finished ones that ship with the project, so that nobody repeats them."""
+
+import csv
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dgmpipe.config import Config, read_config
+from dgmpipe.errors import UserError
+from dgmpipe.files import replacing, write_json
+from dgmpipe.plan.trainings import (
+    data_digest,
+    effective_settings,
+    training_code,
+    training_key,
+    trainings,
+)
+
+__all__ = ["RELEASED", "find_released", "release", "take_released", "why_not_released"]
+
+RELEASED = Path(__file__).parents[1] / "released"
+ABOUT = "released.json"
+FILES = ("model.safetensors", "history.csv", "summary.json", "time.json")
+
+
+def find_released(key: str, folder: Path = RELEASED) -> Path | None:
+    """Return the folder of the released training with a `training_key`, if there is one."""
+    return next((path.parent for path, about in _all(folder) if about["key"] == key), None)
+
+
+def why_not_released(config: Config, model: str, seed: int, folder: Path = RELEASED) -> str:
+    """Return a sentence that says in what a model differs from the released one of its name."""
+    what = f"{model}, seed {seed}"
+    try:
+        about = json.loads((folder / model / f"seed_{seed}" / ABOUT).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return f"{what} is not among the released trainings"
+    ours, theirs = effective_settings(config, model), about["settings"]
+    changed = [
+        f"{key} is {ours.get(key)}, not {theirs.get(key)}"
+        for key in sorted(ours.keys() | theirs.keys())
+        if ours.get(key) != theirs.get(key)
+    ]
+    if data_digest(config, model) != about["data"]:
+        changed.append("its data are others")
+    if training_code(config, model) != about["code"]:
+        changed.append("its code is another")
+    reason = "; ".join(changed) or f"{config.models[model].start}, from which it starts, differs"
+    return f"{what} differs from the released training: {reason}"
+
+
+def take_released(source: Path, folder: str | Path) -> list[dict[str, float]]:
+    """Copy the files of a released training to a folder, and return the rows of its history.
+
+    Raises:
+        UserError: If its weights are not those that were released.
+    """
+    about = json.loads((source / ABOUT).read_text(encoding="utf-8"))
+    if _digest(source / FILES[0]) != about["sha256"]:
+        raise UserError(f"{source / FILES[0]} is damaged: fetch it again, or set released to false")
+    for name in FILES:
+        with replacing(Path(folder, name)) as temporary:
+            shutil.copyfile(source / name, temporary)
+    with (source / "history.csv").open(newline="", encoding="utf-8") as file:
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+
+def release(results: Path, models: list[str], folder: Path = RELEASED) -> list[Path]:
+    """Copy finished trainings of a tier, with their provenance, to the released ones.
+
+    Args:
+        results: Folder `results/{tier}`.
+        models: Names of the models of which all seeds that are finished are released.
+        folder: Where the released trainings are.
+
+    Returns:
+        The folders that were written; what is released already is left alone.
+
+    Raises:
+        UserError: If a training was not made by this code from the tier's last config.
+    """
+    invocation = json.loads((results / "invocation.json").read_text(encoding="utf-8"))
+    config = read_config(invocation["config"])
+    code = {model: training_code(config, model) for model in config.models}
+    written = []
+    for model, seed in trainings(config):
+        record_file = results / "runs" / f"{model}_seed_{seed}.json"
+        if model not in models or not record_file.exists():
+            continue
+        record = json.loads(record_file.read_text(encoding="utf-8"))
+        key = training_key(config, model, seed, code)
+        if record["status"] != "FINISHED" or find_released(key, folder):
+            continue
+        if record["tags"]["dgmpipe.key"] != key:
+            raise UserError(
+                f"{model}, seed {seed} was trained by other code or with other settings than now;"
+                " train it again before it is released"
+            )
+        source, target = (
+            results / "models" / model / f"seed_{seed}",
+            folder / model / f"seed_{seed}",
+        )
+        target.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            shutil.copyfile(source / name, target / name)
+        start = config.models[model].start
+        write_json(
+            {
+                "key": key,
+                "settings": effective_settings(config, model),
+                "data": data_digest(config, model),
+                "code": code[model],
+                "start": start and training_key(config, start, seed, code),
+                "sha256": _digest(target / FILES[0]),
+                "license": "MIT",
+                **{name: record["tags"][name] for name in ("git.commit", "git.dirty", "machine")},
+            },
+            target / ABOUT,
+        )
+        written.append(target)
+    return written
+
+
+def _all(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path in sorted(folder.glob(f"*/seed_*/{ABOUT}")):
+        yield path, json.loads(path.read_text(encoding="utf-8"))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,124 @@
+"""Released trainings: taken where settings, data, code and seed are theirs, and nowhere else."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dgmpipe.config import Config, read_config
+from dgmpipe.errors import UserError
+from dgmpipe.plan.released import find_released, release, take_released, why_not_released
+from dgmpipe.plan.trainings import training_code, training_key
+
+HISTORY = "step,loss,energy_distance\n0,1.5,15\n60,0.5,\n"
+
+
+def _config(root: Path, **models: dict[str, Any]) -> dict[str, Any]:
+    config = yaml.safe_load((root / "config/smoke.yaml").read_text(encoding="utf-8"))
+    for model, settings in models.items():
+        config["models"][model] |= settings
+    return config
+
+
+def _key(config: Config, model: str, seed: int = 0) -> str:
+    code = {name: training_code(config, name) for name in config.models}
+    return training_key(config, model, seed, code)
+
+
+@pytest.fixture
+def results(root: Path, tmp_path: Path) -> Path:
+    """A tier in which a VAE and a WGAN that starts from it are finished, and a DCGAN is not."""
+    folder, config = tmp_path / "results", _config(root)
+    (folder / "runs").mkdir(parents=True)
+    (folder / "invocation.json").write_text(json.dumps({"config": config}))
+    for model in ("vae", "wgan_vae", "dcgan_vae"):
+        trained = folder / f"models/{model}/seed_0"
+        trained.mkdir(parents=True)
+        (trained / "model.safetensors").write_bytes(model.encode())
+        (trained / "history.csv").write_text(HISTORY)
+        for name in ("summary.json", "time.json"):
+            (trained / name).write_text("{}")
+        status = "RUNNING" if model == "dcgan_vae" else "FINISHED"
+        tags = {"git.commit": "c0ffee", "git.dirty": "false", "machine": "a Cray"}
+        record = {
+            "status": status,
+            "tags": {"dgmpipe.key": _key(read_config(config), model), **tags},
+        }
+        (folder / f"runs/{model}_seed_0.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_what_was_released_is_taken_to_the_byte(root: Path, results: Path, tmp_path: Path) -> None:
+    config, released = read_config(_config(root)), tmp_path / "released"
+    models = ["vae", "wgan_vae", "dcgan_vae"]
+    written = release(results, models, released)
+    assert [path.relative_to(released) for path in written] == [
+        Path("vae/seed_0"),
+        Path("wgan_vae/seed_0"),
+    ]
+    assert release(results, models, released) == []
+    source = find_released(_key(config, "wgan_vae"), released)
+    assert source == released / "wgan_vae/seed_0"
+    about = json.loads((source / "released.json").read_text())
+    assert about["start"] == _key(config, "vae")
+    assert (about["git.commit"], about["machine"], about["license"]) == ("c0ffee", "a Cray", "MIT")
+    rows = take_released(source, tmp_path / "taken")
+    assert rows == [{"step": 0, "loss": 1.5, "energy_distance": 15}, {"step": 60, "loss": 0.5}]
+    for name in ("model.safetensors", "history.csv", "summary.json", "time.json"):
+        ours = (tmp_path / "taken" / name).read_bytes()
+        assert ours == (results / "models/wgan_vae/seed_0" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "model", "reason"),
+    [
+        ({"vae": {"steps": 61}}, "vae", "steps is 61, not 60"),
+        ({"vae": {"steps": 61}}, "wgan_vae", "vae, from which it starts, differs"),
+        ({}, "dcgan_vae", "dcgan_vae, seed 0 is not among the released trainings"),
+        ({"vae": {"title": "ours"}}, "vae", None),
+    ],
+)
+def test_another_training_is_not_taken(
+    change: dict[str, Any],
+    model: str,
+    reason: str | None,
+    root: Path,
+    results: Path,
+    tmp_path: Path,
+) -> None:
+    released = tmp_path / "released"
+    release(results, ["vae", "wgan_vae"], released)
+    config = read_config(_config(root, **change))
+    found = find_released(_key(config, model), released)
+    if reason is None:
+        assert found
+    else:
+        assert found is None
+        assert reason in why_not_released(config, model, 0, released)
+
+
+def test_other_code_or_data_or_another_seed(
+    root: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, released = read_config(_config(root)), tmp_path / "released"
+    release(results, ["vae"], released)
+    assert find_released(_key(config, "vae", seed=1), released) is None
+    other = _config(root)
+    other["data"]["images"]["md5"]["t10k-labels-idx1-ubyte"] = "0" * 32
+    assert "its data are others" in why_not_released(read_config(other), "vae", 0, released)
+    monkeypatch.setattr("dgmpipe.plan.trainings._code", lambda module: "0123456789ab")
+    assert find_released(_key(config, "vae"), released) is None
+    assert "its code is another" in why_not_released(config, "vae", 0, released)
+    with pytest.raises(UserError, match="vae, seed 0 was trained by other code"):
+        release(results, ["vae"], tmp_path / "again")
+
+
+def test_damaged_weights_are_not_taken(root: Path, results: Path, tmp_path: Path) -> None:
+    released = tmp_path / "released"
+    (source,) = release(results, ["vae"], released)
+    (source / "model.safetensors").write_bytes(b"something else")
+    with pytest.raises(UserError, match="is damaged"):
+        take_released(source, tmp_path / "taken")
+    assert not (tmp_path / "taken").exists()
