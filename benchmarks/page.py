@@ -1,6 +1,7 @@
 """The page docs/benchmarks.md and its figures, from the measured tables."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from dgmpipe.figures.style import new_figure
 from energy import PERMUTATIONS
 from steps import ROUNDS, SECONDS, paper_config
 
-__all__ = ["write"]
+__all__ = ["markdown", "write"]
 
 CORES = os.cpu_count() or 1
 # Of the textbook step, at the same number of threads.
@@ -109,7 +110,7 @@ def _steps(table: pd.DataFrame, figures: Path) -> str:
         axes.set_ylabel("time of the textbook's step / of ours")
         axes.legend(title="dotted: target")
         picture = _save(figure, figures, "bench_steps")
-    return STEPS + _markdown(rows) + picture + "\n" + _paper_tier(table)
+    return STEPS + markdown(rows) + picture + "\n" + _paper_tier(table)
 
 
 def _paper_tier(table: pd.DataFrame) -> str:
@@ -125,7 +126,7 @@ def _paper_tier(table: pd.DataFrame) -> str:
             row = {"model": config.title(name), "steps": f"{settings.steps:,}"}
             rows.append(row | {"hours": f"{hours:.2f}"})
     rows.append({"model": "together", "steps": "", "hours": f"{total:.2f}"})
-    return PAPER.format(cores=CORES, wall=wall) + _markdown(rows)
+    return PAPER.format(cores=CORES, wall=wall) + markdown(rows)
 
 
 def _target(model: str, ratio: float) -> str:
@@ -144,7 +145,7 @@ def _profiles(table: pd.DataFrame, _: Path) -> str:
         }
         for operations, row in [*wide.iterrows(), ("together", wide.sum())]
     ]
-    return PROFILES + _markdown(rows)
+    return PROFILES + markdown(rows)
 
 
 def _energy(table: pd.DataFrame, figures: Path) -> str:
@@ -168,7 +169,7 @@ def _energy(table: pd.DataFrame, figures: Path) -> str:
         panels[0].loglog(points, squares, ":", color="grey", label="square of the points")
         panels[0].legend()
         picture = _save(figure, figures, "bench_energy")
-    return ENERGY + _markdown(rows) + picture
+    return ENERGY + markdown(rows) + picture
 
 
 def _startup(table: pd.DataFrame, _: Path) -> str:
@@ -180,7 +181,7 @@ def _startup(table: pd.DataFrame, _: Path) -> str:
         }
         for row in table.itertuples()
     ]
-    return "## Start-up\n\n" + _markdown(rows)
+    return "## Start-up\n\n" + markdown(rows)
 
 
 def _workflow(table: pd.DataFrame, figures: Path) -> str:
@@ -212,10 +213,11 @@ def _workflow(table: pd.DataFrame, figures: Path) -> str:
         axes.tick_params(axis="y", labelsize=5)
         axes.set(xlabel="minutes since the first job began", title="blue: critical path")
         picture = _save(figure, figures, "bench_workflow")
-    return text + _markdown(rows) + picture
+    return text + markdown(rows) + picture
 
 
-def _markdown(rows: list[dict[str, object]]) -> str:
+def markdown(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return a table in Markdown, with the keys of its first row as header."""
     cells = [list(rows[0]), ["---"] * len(rows[0]), *(row.values() for row in rows)]
     return "".join("| " + " | ".join(map(str, row)) + " |\n" for row in cells)
 

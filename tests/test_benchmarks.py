@@ -10,6 +10,7 @@ import pytest
 import energy
 import page
 import profiles
+import roofline
 import workflow
 
 
@@ -82,3 +83,16 @@ def test_the_page_has_each_table_that_was_measured(tmp_path: Path) -> None:
     assert "Measured on a machine." in text
     assert "energy" not in text
     assert (docs / "figures/bench_steps.png").exists()
+
+
+def test_a_roofline_counts_the_operations_of_a_step_forward_and_backward() -> None:
+    found = roofline.operations("vae", 1)
+    gflop = 2 * 64 * (64 * 7 * 7) * (32 * 4 * 4) / 1e9  # of 64 images from 32 to 64 channels
+    calls, milliseconds, forward, mb = found["convolution", "64×32×14×14 and 64×32×4×4"]
+    assert (calls, forward) == (1, pytest.approx(gflop))
+    assert milliseconds > 0
+    values = 64 * 32 * 14 * 14 + 64 * 32 * 4 * 4 + 64 + 64 * 64 * 7 * 7
+    assert mb == pytest.approx(values * 4 / 1e6)
+    backward = found["convolution_backward", "64×64×7×7 and 64×32×14×14"]
+    assert backward[2] == pytest.approx(2 * gflop)
+    assert not any(mb for (name, _), (*_, mb) in found.items() if name == "permute")
