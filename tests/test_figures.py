@@ -7,8 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import QuadMesh
-from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
@@ -22,8 +20,6 @@ from dgmpipe.figures.figure_08 import figure_08
 from dgmpipe.figures.figure_09 import figure_09
 from dgmpipe.figures.figure_10 import figure_10
 from dgmpipe.figures.figure_11 import Curves, figure_11
-from dgmpipe.figures.figure_flow import draw_latent
-from dgmpipe.figures.figure_flow import draw_latent
 from dgmpipe.figures.figure_study import figure_study
 
 FUNCTIONS = ("01", "02", "03", "04", "07", "08", "09", "10", "11", "flow", "study")
