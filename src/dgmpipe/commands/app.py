@@ -56,7 +56,7 @@ class OneSentence(click.Group):
             _fail("interrupted", 130)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "dgmpipe"
-            _fail(f"{error.format_message().rstrip('.')}; see {command} --help")
+            _fail(f"{error.format_message().rstrip('.')} (see {command} --help)")
         except click.ClickException as error:
             _fail(error.format_message())
         except OSError as error:

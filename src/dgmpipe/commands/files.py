@@ -173,9 +173,8 @@ def write_posterior(grid: PosteriorGrid, path: Path) -> None:
             vmin=highest - DEPTH,
             vmax=highest,
         )
-        axes.plot(*grid.map.tolist(), **MARKS["map"], label="MAP")
-        axes.set_title(r"log posterior $\log p_\theta(\mathbf{z} | \mathbf{x})$")
+        axes.plot(*grid.map.tolist(), **MARKS["map"])
+        axes.set_title(r"$\log p_\theta(\mathbf{z} | \mathbf{x})$ and its maximum")
         axes.set(xlabel="$z_1$", ylabel="$z_2$")
-        axes.legend()
         figure.colorbar(shown, label="nats")
         figure.savefig(temporary, dpi=200)

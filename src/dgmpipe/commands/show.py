@@ -67,7 +67,7 @@ _TABLES: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
         "Flows on the moons, in nats",
         {
             "negative log-likelihood": _with_error("nll", "nll_standard_error", 4),
-            "KL divergence from the truth": _with_error("kl", "kl_standard_error", 4),
+            "from the truth (KL)": _with_error("kl", "kl_standard_error", 4),
         },
     ),
     "vae_evidence": (
@@ -79,13 +79,12 @@ _TABLES: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
         },
     ),
     "generators": (
-        "Generated images against the test images",
+        "Images against the test images",
         {
             "energy distance": _with_error("energy_distance", "standard_error", 4),
-            "without a digit": _percent("rejected"),
+            "rejected": _percent("rejected"),
             "digits found": lambda row: f"{float(row['digits_found']):.0f}",
-            "precision": _percent("precision"),
-            "recall": _percent("recall"),
+            "copies": _percent("copied_share"),
         },
     ),
 }
@@ -93,10 +92,10 @@ _TABLES: dict[str, tuple[str, dict[str, Callable[[Row], str]]]] = {
 
 def _table(title: str, columns: dict[str, Callable[[Row], str]], rows: list[Row]) -> Table:
     table = Table(title=title, title_justify="left")
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     table.add_column("seed", justify="right")
     for column in columns:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         cells = [_cell(row, column) for column in columns.values()]
         table.add_row(row.get("model"), row.get("seed"), *cells)

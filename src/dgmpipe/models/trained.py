@@ -47,11 +47,13 @@ def find_model(model: str | Path, results: str | Path | None = None) -> Path:
             return found
     if len(given.parts) > 1:
         return given  # a folder, of which the one who opens it says that it is missing
-    there = f"{Path(results, 'models')} has no model '{model}' and " if results else ""
     known = known_models(results)
-    instead = f"name one of {', '.join(known)}, or" if known else "name"
+    instead = f"one of {', '.join(known)}, or " if known else ""
+    nowhere = (
+        f"{Path(results, 'models')} has no model '{model}', and none" if results else "no model"
+    )
     raise UserError(
-        f"{there}none is released under the name '{model}'; {instead} the folder of a trained"
+        f"{nowhere} is released under the name '{model}'; name {instead}the folder of a trained"
         f" model, such as {Path(results or 'results/laptop', 'models', model, 'seed_0')}"
     )
 
