@@ -166,9 +166,9 @@ def sample(model: str, number: int, output: Path, seed: int, results: Path, forc
 @_results
 @_force
 def interpolate(model: str, number: int, output: Path, results: Path, force: bool) -> None:
-    """Draw the images of a VAE or a GAN along a line through its latent space, as in Figure 10.
+    """Draw the images of a VAE or a GAN along a line in its latent space.
 
-    The line goes from (-1, ..., -1) to (1, ..., 1).
+    As in Figure 10 the line goes from (-1, ..., -1) to (1, ..., 1).
 
     \b
     Example:
@@ -197,7 +197,7 @@ def _about_images(images: "Tensor", output: Path) -> str:
 def likelihood(
     model: str, points: Path, output: Path | None, array: str, results: Path, force: bool
 ) -> None:
-    """Compute the log-likelihood of points of your own under a flow, in nats, eq. (6).
+    """Compute the log-likelihood of points of your own under a flow, in nats.
 
     POINTS is a .npy, .npz or .csv file with two columns. Behind ± is the standard error of the
     mean.
@@ -410,7 +410,9 @@ def show(results: Path) -> None:
 @main.command()
 @click.argument("results", nargs=-1, type=_FILE)
 def track(results: tuple[Path, ...]) -> None:
-    """Log to MLflow what it missed of the runs below folders results/TIER, by default of all.
+    """Log to MLflow what it missed of the runs.
+
+    RESULTS are folders results/TIER, by default all of them.
 
     \b
     Example:
