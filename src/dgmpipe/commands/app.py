@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from dgmpipe import __version__
+import dgmpipe
 from dgmpipe.config.kinds import KINDS
 from dgmpipe.errors import UserError
 from dgmpipe.models.trained import find_model, known_models
@@ -117,7 +117,7 @@ def _found(model: str, results: Path) -> Path:
 
 
 @click.group(cls=OneSentence, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="dgmpipe")
+@click.version_option(dgmpipe.__version__, prog_name="dgmpipe")
 def main() -> None:
     """Models of "An Introduction to Deep Generative Modeling", trained and put to use.
 
