@@ -322,16 +322,8 @@ _FLOWS = [name for name, kind in KINDS.items() if kind.family == "flow"]
     type=_FILE,
     help="Folder of the trained flow; by default results/own/models/KIND/seed_SEED.",
 )
-@click.option(
-    "--steps", type=click.IntRange(1), default=2000, show_default=True, help="Of training."
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1),
-    default=256,
-    show_default=True,
-    help="Points in a batch.",
-)
+@click.option("--steps", type=_STEPS, default=2000, show_default=True, help="Of the training.")
+@click.option("--batch-size", type=_COUNT, default=256, show_default=True, help="In points.")
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, 1, min_open=True),
@@ -418,10 +410,10 @@ def track(results: tuple[Path, ...]) -> None:
     Example:
       dgmpipe track results/laptop
     """
-    from dgmpipe.tracking.runs import catch_up_all
-
     for folder in results:
         _require_folder(folder)
+    from dgmpipe.tracking.runs import catch_up_all
+
     catch_up_all(results or sorted(Path("results").glob("*/")))
 
 
@@ -444,6 +436,7 @@ def pages_tier(results: Path, folder: Path, templates: Path, configs: Path) -> N
     Example:
       dgmpipe pages tier results/laptop page
     """
+    _require_folder(results)
     from dgmpipe.pages.exhibit import write_exhibit
 
     command = f"dgmpipe pages tier {results} {folder}"
@@ -467,13 +460,13 @@ def pages_paper(results: tuple[Path, ...], images: Path, docs: Path, configs: Pa
     Example:
       dgmpipe pages paper results/paper results/laptop
     """
-    from dgmpipe.pages.reproduction import write_pages
-    from dgmpipe.pages.tiers import Tier
-
     for folder in results:
         if not (folder / "tables").is_dir():
             raise UserError(f"{folder} has no tables; run the workflow for that tier first")
     _require_folder(docs)
+    from dgmpipe.pages.reproduction import write_pages
+    from dgmpipe.pages.tiers import Tier
+
     command = f"dgmpipe pages paper {' '.join(map(str, results))}"
     write_pages([Tier(folder, images) for folder in results], docs, configs, command)
 
@@ -526,12 +519,15 @@ def command_pages() -> str:
     )
 
 
-def _help(command: click.Command, path: str) -> Iterable[tuple[str, str]]:
-    context = click.Context(command, info_name=path, terminal_width=100, max_content_width=100)
-    yield path, command.get_help(context)
+def _help(
+    command: click.Command, name: str, parent: click.Context | None = None
+) -> Iterable[tuple[str, str]]:
+    settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
+    context = click.Context(command, parent, name, **settings)
+    yield context.command_path, command.get_help(context)
     if isinstance(command, click.Group):
-        for name, inner in command.commands.items():
-            yield from _help(inner, f"{path} {name}")
+        for inner_name, inner in command.commands.items():
+            yield from _help(inner, inner_name, context)
 
 
 def _require_folder(folder: Path) -> None:
