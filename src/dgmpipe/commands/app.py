@@ -89,7 +89,7 @@ class ModelName(click.ParamType[str]):
 
 
 _FILE = click.Path(path_type=Path)
-_SEEDS = click.IntRange(0, 2**63 - 1)
+_SEEDS = click.IntRange(0)
 _COUNT = click.IntRange(1, 100_000)
 _STEPS = click.IntRange(1, 10_000_000)
 
