@@ -229,6 +229,7 @@ def likelihood(
 @click.option("--model", type=ModelName(), default="vae", show_default=True, help="A VAE.")
 @click.option("-o", "--output", type=_FILE, help="Where the log posterior goes: .png or .npy.")
 @click.option("--invert", is_flag=True, help="Of a picture with dark ink on white paper.")
+@click.option("--scale", is_flag=True, help="Bring it to the size of the model's images.")
 @click.option(
     "--resolution",
     type=click.IntRange(4, 5000),
@@ -243,20 +244,21 @@ def posterior(
     model: str,
     output: Path | None,
     invert: bool,
+    scale: bool,
     resolution: int,
     results: Path,
     force: bool,
 ) -> None:
     """Compute the posterior of a picture on the latent plane of a VAE, and its log p(x).
 
-    IMAGE is in any format that Pillow reads, white on black as in MNIST, of the size of the
-    model's images. log p(x) is by quadrature; with the likelihood of eq. (4) it is that of a
-    pseudo-likelihood.
+    IMAGE is in any format that Pillow reads, white on black as in MNIST. log p(x) is by
+    quadrature; with the likelihood of eq. (4) it is that of a pseudo-likelihood.
 
     \b
     Examples:
       dgmpipe posterior image.png
       dgmpipe posterior image.png -o posterior.png
+      dgmpipe posterior photo.jpg --invert --scale
     """
     from dgmpipe.commands import files, functions
     from dgmpipe.models.storage import load_model
@@ -266,7 +268,7 @@ def posterior(
         files.check_output(output, (".png", ".npy"), force)
     vae = load_model(_found(model, results), VAE)
     assert isinstance(vae, VAE)
-    pixels = files.read_picture(image, vae.generator.image_shape)
+    pixels = files.read_picture(image, vae.generator.image_shape, scale=scale)
     grid = functions.posterior(1 - pixels if invert else pixels, vae, resolution=resolution)
     evidence = f"log p(x) = {grid.log_evidence:.2f} ± {grid.log_evidence_error:.2f}"
     z1, z2 = grid.map.tolist()

@@ -45,13 +45,16 @@ def check_output(path: Path, endings: tuple[str, ...], replace: bool) -> None:
         raise UserError(f"{path.parent} is not a folder; make it or name a file elsewhere")
 
 
-def read_picture(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
+def read_picture(
+    path: Path, shape: tuple[int, ...] | None = None, *, scale: bool = False
+) -> np.ndarray:
     """Return a picture's intensities in [0, 1], (H, W) or (3, H, W), in any format of Pillow's.
 
     Args:
         path: The file.
         shape: (C, H, W) that it has to have; colours become grey where C is 1. By default a picture
             in grey is (H, W) and one in colour (3, H, W).
+        scale: Whether it is brought to that height and width if it has another.
 
     Raises:
         UserError: If it cannot be read, has transparency or more than 8 bits, or another shape.
@@ -64,7 +67,10 @@ def read_picture(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray
             if mode in _DEEP:
                 raise UserError(f"{path} has more than 8 bits a pixel; save it with 8")
             grey = mode in ("1", "L") if shape is None else shape[0] == 1
-            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+            converted = image.convert("L" if grey else "RGB")
+            if shape is not None and scale:
+                converted = converted.resize((shape[2], shape[1]), Image.Resampling.LANCZOS)
+            pixels = np.asarray(converted)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; name a picture") from None
     except IsADirectoryError:
@@ -77,7 +83,7 @@ def read_picture(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray
         (height, width), (rows, columns) = pixels.shape[:2], shape[1:]
         raise UserError(
             f"{path} has {width}x{height} pixels, and the model's images have {columns}x{rows};"
-            " scale it"
+            " scale it with --scale"
         )
     intensities = pixels.astype(np.float32) / 255
     return intensities if grey else np.moveaxis(intensities, 2, 0)
