@@ -10,6 +10,12 @@ KILLS ?= 100
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+TESTABLE := $(VENV)/testable
+# Without CUDA torch and torchvision come from PyTorch's own index, which alone has such builds.
+CUDA ?= yes
+INDEX := $(if $(filter no,$(CUDA)),--extra-index-url https://download.pytorch.org/whl/cpu)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(INDEX) --editable
 
 # MLflow's server answers requests that name it so, which keeps pages of other sites out: by the names
 # and addresses of this machine, at any port (a tunnel has one of its own), and by those in HOSTS.
@@ -32,23 +38,23 @@ ifneq ($(shell test "$(IDENTITY)" = "$$(cat $(INSTALLED) 2>/dev/null)" && echo s
 .PHONY: $(INSTALLED)
 endif
 
-all: $(INSTALLED) ## Install what is missing and make every figure and table (tier: laptop)
+all: $(INSTALLED) ## Install what is missing (CUDA=no leaves out CUDA) and make every figure and table
 	$(BIN)/snakemake --cores $(CORES) all
 
 prepare: $(INSTALLED) ## Fetch all that comes from outside, for machines that have no way out
 	$(BIN)/snakemake --cores 1 fetch_images
 
-test: $(INSTALLED) check ## Install what is missing and run every test
+test: $(TESTABLE) check ## Install what is missing and run every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-check: $(INSTALLED) ## Check style, format, types and the workflow's structure
+check: $(TESTABLE) ## Check style, format, types and the workflow's structure
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
 
-bench: $(INSTALLED) ## Measure the speed of everything and write docs/benchmarks.md, on a quiet machine
+bench: $(TESTABLE) ## Measure the speed of everything and write docs/benchmarks.md, on a quiet machine
 	$(BIN)/python benchmarks/bench.py $(SECTIONS)
 
 ui: $(INSTALLED) ## Show the runs in MLflow on http://127.0.0.1:5000 (PORT=... for another port)
@@ -63,7 +69,7 @@ server: $(INSTALLED) ## Serve MLflow to other machines: make server BIND=login1 
 server: export MLFLOW_BACKEND_STORE_URI := $(STORE)
 
 track: $(INSTALLED) ## Log to MLflow what it missed of the runs under results/
-	$(BIN)/python -m dgmpipe.tracking.runs catch-up
+	$(BIN)/dgmpipe track
 
 torture: $(INSTALLED) ## Kill trainings of every model KILLS times (100) and compare what comes out
 	$(BIN)/python tests/torture.py --kills $(KILLS)
@@ -83,6 +89,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 		{ echo "error: $(PYTHON) cannot make environments; install its venv module (on Debian: apt install python3-venv)"; exit 1; }
 	@test "$(IDENTITY)" = "$$(cat $@ 2>/dev/null)" || $(PYTHON) -m venv --clear $(VENV)
 	rm -f $@
-	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
-	$(BIN)/python -m pip check --disable-pip-version-check
+	$(INSTALL) .
+	$(PIP) check
 	@echo "$(IDENTITY)" > $@
+
+# The tools of the tests, beside all that is there; a new environment has none.
+$(TESTABLE): $(INSTALLED)
+	$(INSTALL) '.[test]'
+	$(PIP) check
+	@touch $@

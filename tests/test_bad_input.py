@@ -564,9 +564,9 @@ def _job(folder: Path, work: str) -> subprocess.CompletedProcess:
 
 
 def test_a_job_ends_with_the_sentence_and_no_traceback(tmp_path: Path) -> None:
-    run = _job(tmp_path, "from dgmpipe.models import load_model\nload_model('absent')")
+    run = _job(tmp_path, "from dgmpipe.models import load_model\nload_model('absent/model')")
     assert run.returncode == 1
-    assert run.stdout == "error: absent/summary.json is missing; train the model first\n"
+    assert run.stdout == "error: absent/model/summary.json is missing; train the model first\n"
 
 
 def test_a_job_on_a_full_disk_says_what_to_do(tmp_path: Path) -> None:

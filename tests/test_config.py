@@ -111,7 +111,7 @@ def test_a_model_that_is_null_is_left_out(nothing: str | None) -> None:
 
 
 def test_the_readme_and_the_schema_are_those_of_the_code() -> None:
-    """If this fails, run `python -m dgmpipe.config.docs`."""
+    """If this fails, run `dgmpipe pages config`."""
     readme = (ROOT / "config/README.md").read_text(encoding="utf-8")
     assert readme.split(MARK)[1].strip() == readme_tables().strip()
     assert json.loads((ROOT / "config/schema.json").read_text(encoding="utf-8")) == schema()

@@ -72,7 +72,7 @@ def test_the_conda_environments_have_a_python_that_the_project_accepts() -> None
 
 def test_the_conda_environments_install_the_project_with_its_pins() -> None:
     (pip,) = [d["pip"] for d in ENVIRONMENTS[0]["dependencies"] if isinstance(d, dict)]
-    assert pip == ["--constraint constraints.txt", "--editable .[test]"]
+    assert pip == ["--constraint constraints.txt", "--editable ."]
     script = (ROOT / "workflow/envs/dgmpipe.post-deploy.sh").read_text()
     assert "pip install --constraint constraints.txt --editable ." in script
     # Every rule names the second environment, so that it is known what it needs.
@@ -132,7 +132,16 @@ def test_the_workflow_catalogue_gets_what_it_asks_for() -> None:
 # --- the environment of `make` -----------------------------------------------------------------
 
 # A pip that notes what it is told, and a Python whose environments are made without the real one.
-PIP = "import sys; open('pip.log', 'a').write(sys.argv[1] + chr(10))"
+PIP = """
+import os, sys
+
+with open("pip.log", "a") as log:
+    print(*sys.argv[1:], file=log)
+for name in ("dgmpipe", "snakemake", "ruff", "mypy", "snakefmt"):
+    with open(f".venv/bin/{name}", "w") as script:
+        script.write(f"#!/bin/sh\\necho {name} does")
+    os.chmod(f".venv/bin/{name}", 0o755)
+"""
 PYTHON = f"""#!/bin/sh
 if [ "$2" = venv ]; then set -- "$@" --without-pip; fi
 exec '{sys.executable}' -I "$@"
@@ -152,18 +161,13 @@ def project(tmp_path: Path) -> Path:
     (modules / "python3").write_text(PYTHON, encoding="utf-8")
     (modules / "python3").chmod(0o755)
     (modules / "pip/__main__.py").write_text(PIP, encoding="utf-8")
-    tracking = modules / "dgmpipe/tracking"
-    tracking.mkdir(parents=True)
-    for package in (tracking.parent, tracking):
-        (package / "__init__.py").touch()
-    (tracking / "runs.py").write_text("print('tracked')", encoding="utf-8")
     return folder
 
 
-def _make(project: Path) -> None:
+def _make(project: Path, *arguments: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(project / "modules")}
     ran = subprocess.run(
-        ["make", "track", "PYTHON=modules/python3"],
+        ["make", *(arguments or ["track"]), "PYTHON=modules/python3"],
         cwd=project,
         capture_output=True,
         encoding="utf-8",
@@ -171,11 +175,17 @@ def _make(project: Path) -> None:
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "tracked" in ran.stdout
+    assert (" does" if arguments else "dgmpipe does") in ran.stdout
+
+
+def _installed(project: Path) -> list[str]:
+    """Return what pip was told to install."""
+    said = (project / "pip.log").read_text(encoding="utf-8").splitlines()
+    return [line for line in said if " install " in line]
 
 
 def _installations(project: Path) -> int:
-    return (project / "pip.log").read_text(encoding="utf-8").splitlines().count("install")
+    return len(_installed(project))
 
 
 def _rename(project: Path) -> Path:
@@ -232,6 +242,41 @@ def test_other_dependencies_go_into_the_environment_that_is_there(project: Path)
     _make(project)
     assert _installations(project) == 2
     assert (project / ".venv/kept").exists()
+
+
+def test_the_tools_of_the_tests_come_with_the_tests(project: Path) -> None:
+    _make(project, "all")
+    _make(project, "all")
+    (run,) = _installed(project)
+    assert run.endswith("--constraint constraints.txt --editable .")
+    _make(project, "check")
+    _make(project, "check")
+    _make(project, "all")
+    assert [line.split()[-1] for line in _installed(project)] == [".", ".[test]"]
+    earlier = (project / "pyproject.toml").stat().st_mtime - 10
+    for age, mark in enumerate(("installed", "testable")):
+        os.utime(project / f".venv/{mark}", (earlier, earlier + age))
+    _make(project, "all")
+    assert _installed(project)[2:] == [run], "other dependencies, without the tools"
+    _make(project, "check")
+    _make(project, "check")
+    assert [line.split()[-1] for line in _installed(project)] == 2 * [".", ".[test]"]
+    _make(_rename(project), "check")
+    asked = [line.split()[-1] for line in _installed(project.with_name("second 'name'"))]
+    assert asked[-2:] == [".", ".[test]"]
+
+
+def test_cuda_can_be_left_out(project: Path) -> None:
+    _make(project, "all", "CUDA=no")
+    _make(project, "check")
+    without, later = _installed(project)
+    assert "--extra-index-url https://download.pytorch.org/whl/cpu --editable ." in without
+    # What is installed and as pinned stays: the tools of the tests bring no CUDA.
+    assert "--extra-index-url" not in later
+    assert "--upgrade" not in later
+    # One index has both, so that they are of one build: a local version, which the pin allows.
+    for name in ("torch", "torchvision"):
+        assert SpecifierSet(f"=={_pins()[name]}").contains(f"{_pins()[name]}+cpu")
 
 
 # --- who may ask `make server` -------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """What the workflow makes of a config: evaluations, exhibits, keys, digests of code."""
 
+import ast
 import copy
 import json
 import time
@@ -270,6 +271,15 @@ MEANINGLESS: dict[str, tuple[str, str]] = {
     "what is exported": ('["loss"]', '["loss", "Task"]'),
     "where a thing of the package is": ("dgmpipe.errors", "dgmpipe.elsewhere"),
     "blank lines": ("\n\n\n", "\n\n\n\n\n"),
+    "what is only for users": (
+        "class Task:\n",
+        "def draw(seed: int) -> int:  # only for users\n    return seed\n\n\nclass Task:\n",
+    ),
+    "an option that is only for users": (
+        "def loss(x: float) -> float:\n",
+        "def loss(\n    x: float,\n    *,\n    seed: int = 0,  # only for users\n) -> float:\n"
+        "    x = seed + x  # only for users\n",
+    ),
 }
 MEANING: dict[str, tuple[str, str]] = {
     "a formula": ("math.log(1 + x)", "math.log(2 + x)"),
@@ -331,6 +341,21 @@ def test_a_training_depends_on_its_own_model_and_on_no_measure() -> None:
     )
     assert not {"models/vae.py", "models/dcgan.py"} & gan
     assert "statistics/energy.py" in _sources("dgmpipe.models.gan")
+
+
+def test_the_workflow_does_not_come_to_what_is_only_for_users() -> None:
+    """No digest counts it: neither a seeded sample nor its module may be used elsewhere."""
+    sampled, imported = set(), set()
+    for path in (ROOT / "src/dgmpipe").rglob("*.py"):
+        name = str(path.relative_to(ROOT / "src/dgmpipe"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "dgmpipe.models.sampling":
+                imported.add(name)
+            is_sample = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "sample"
+            if is_sample and "seed" in {keyword.arg for keyword in node.keywords}:
+                sampled.add(name)
+    assert imported == {"models/flow.py", "models/generator.py"}
+    assert sampled <= {"commands/app.py", "commands/functions.py", "models/gan.py", "models/vae.py"}
 
 
 def test_a_figure_depends_on_its_function_and_the_style_alone() -> None:

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "src/dgmpipe"
 
 # From the bottom to the top. A part imports from those before it, and from itself.
 PARTS = (
-    ("errors", "arguments", "files", "streams"),
+    ("errors", "arguments", "files", "lazy", "streams"),
     ("config",),
     ("jobs", "statistics"),
     ("data",),
@@ -20,6 +20,7 @@ PARTS = (
     ("plan",),
     ("tracking",),
     ("pages",),
+    ("commands",),
 )
 LEVEL = {part: level for level, parts in enumerate(PARTS) for part in parts}
 

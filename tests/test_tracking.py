@@ -25,11 +25,13 @@ import pytest
 import sqlalchemy
 import torch
 import yaml
+from click.testing import CliRunner
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 import dgmpipe
 from daemons import free_port
+from dgmpipe.commands.app import main
 from dgmpipe.config import read_config
 from dgmpipe.errors import Interrupted
 from dgmpipe.jobs.provenance import git_state
@@ -178,11 +180,11 @@ def _warnings(capfd: pytest.CaptureFixture[str]) -> list[str]:
     return capfd.readouterr().err.splitlines()
 
 
-def _command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Call `python -m dgmpipe.tracking.runs` without its imports, which take seconds."""
+def _command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    """Call what the workflow calls, without its imports, which take seconds."""
     monkeypatch.setattr(sys, "argv", ["tracking", *arguments])
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(WHOLE_CONFIG)))
-    return tracking.main()
+    tracking.main()
 
 
 def test_an_invocation_makes_database_experiment_and_parent(
@@ -563,25 +565,25 @@ def test_all_that_mlflow_missed_is_logged_later_and_only_once(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", UNREACHABLE.replace("//", "//me:secret@"))
     INVOCATION.parent.mkdir(exist_ok=True)
     begin = time.monotonic()
-    assert _command(monkeypatch, "start", "--results", ".") == 0
+    _command(monkeypatch, "start", "--results", ".")
     _train(_logger("smoke"))
     with pytest.raises(ValueError, match="its own"), _logger("smoke", model="realnvp"):
         raise ValueError("its own")
     Path("tables").mkdir()
     Path("tables/flows.csv").write_text("content")
-    assert _command(monkeypatch, "finished", "--results", ".") == 0
+    _command(monkeypatch, "finished", "--results", ".")
     assert time.monotonic() - begin < 60, "MLflow's own retries alone take longer"
     (warning,) = _warnings(capfd)
     assert warning == (
         f"warning: MLflow at {UNREACHABLE} failed (Connection refused); the work goes on"
         " without it, and `make track` logs later what is missing"
     ), "one for the whole invocation"
-    assert _command(monkeypatch, "catch-up", "--results", ".") == 1
-    assert _warnings(capfd) == [f"error: MLflow at {UNREACHABLE} failed (Connection refused)"]
+    run = CliRunner().invoke(main, ["track", "."])
+    assert run.exit_code == 2
+    assert run.output == f"error: MLflow at {UNREACHABLE} failed (Connection refused)\n"
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
-    assert _command(monkeypatch, "catch-up", "--results", ".") == 0
-    assert capfd.readouterr().out == ".: MLflow has all of 3 runs\n"
+    assert CliRunner().invoke(main, ["track", "."]).output == ".: MLflow has all of 3 runs\n"
     parent, training, failed = _runs("smoke")
     _assert_complete(training)
     assert failed.info.status == "FAILED"
@@ -657,8 +659,9 @@ def test_make_track_has_nothing_to_log_before_the_first_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("results/data").mkdir(parents=True)
-    assert _command(monkeypatch, "catch-up") == 0
-    assert "nothing to log" in capfd.readouterr().out
+    run = CliRunner().invoke(main, ["track"])
+    assert run.exit_code == 0
+    assert "nothing to log" in run.output
     assert not Path("results/mlflow.db").exists()
 
 
@@ -757,7 +760,7 @@ def test_a_server_that_does_not_answer_is_given_up(
         port = silent.getsockname()[1] if answer == "silence" else 9
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://127.0.0.1:{port}")
         begin = time.monotonic()
-        assert _command(monkeypatch, "start", "--results", ".") == 0
+        _command(monkeypatch, "start", "--results", ".")
         assert time.monotonic() - begin < 30, "MLflow by itself waits for minutes"
         begin = time.monotonic()
         for seed in range(5):
@@ -825,8 +828,8 @@ def test_a_database_that_cannot_be_written_costs_one_warning(
         _train(_logger(tier))
         (warning,) = _warnings(capfd)
         assert warning.startswith(f"warning: MLflow at {uri.split('?')[0]} failed ({reason}); ")
-        assert _command(monkeypatch, "start", "--results", "results/smoke") == 0
-        assert _command(monkeypatch, "failed", "--results", "results/smoke") == 0
+        _command(monkeypatch, "start", "--results", "results/smoke")
+        _command(monkeypatch, "failed", "--results", "results/smoke")
         assert len(_warnings(capfd)) == 1
     assert time.monotonic() - begin < 60, "nobody waits for what does not change"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)

@@ -27,6 +27,7 @@ from dgmpipe.pages.reproduction import STATEMENTS
 from dgmpipe.plan.evaluations import REAL, measurable, subjects
 from dgmpipe.plan.trainings import image_folder
 from workflow_runs import (
+    DGMPIPE,
     fresh_copy,
     planned,
     planned_models,
@@ -253,9 +254,9 @@ def test_every_statement_of_the_paper_gets_a_number_and_a_verdict(
     configs = tmp_path / "config"
     shutil.copytree(smoke / "config", configs)
     (configs / "smoke.yaml").write_text(yaml.safe_dump(config | {"seeds": [0, 7]}))
-    command = [sys.executable, "-m", "dgmpipe.pages.reproduction", "results/smoke"]
-    command += ["--images", IMAGES, "--docs", str(tmp_path)]
-    subprocess.run([*command, "--configs", str(configs)], cwd=smoke, check=True, timeout=300)
+    command = [*DGMPIPE, "pages", "paper", "results/smoke"]
+    places = ["--images", IMAGES, "--docs", str(tmp_path), "--configs", str(configs)]
+    subprocess.run([*command, *places], cwd=smoke, check=True, timeout=300)
     statements = (tmp_path / "reproduction.md").read_text()
     assert "the tier smoke from its config file: seeds: [0] instead of [0, 7]" in statements
     assert "not yet computed" not in statements
@@ -273,9 +274,9 @@ def test_every_statement_of_the_paper_gets_a_number_and_a_verdict(
     assert 60 < float(of_real_images[1]) < 100, "two real batches, summed over 1,000 steps"
 
     nothing = subprocess.run(
-        [*command[:3], "results/none"], cwd=smoke, capture_output=True, text=True
+        [*command[:-1], "results/none"], cwd=smoke, capture_output=True, text=True
     )
-    assert nothing.returncode == 1
+    assert nothing.returncode == 2
     assert nothing.stderr == (
         "error: results/none has no tables; run the workflow for that tier first\n"
     )
@@ -283,7 +284,7 @@ def test_every_statement_of_the_paper_gets_a_number_and_a_verdict(
 
 def test_a_page_of_markdown_shows_a_tier_and_what_it_lacks(smoke: Path, tmp_path: Path) -> None:
     shutil.copytree(smoke / "results/smoke", tmp_path / "results/smoke")
-    command = [sys.executable, "-m", "dgmpipe.pages.exhibit", "results/smoke", "page"]
+    command = [*DGMPIPE, "pages", "tier", "results/smoke", "page"]
     command += ["--templates", str(smoke / "workflow/report")]
 
     def page() -> str:
@@ -331,9 +332,9 @@ def test_a_page_of_markdown_shows_a_tier_and_what_it_lacks(smoke: Path, tmp_path
 
 
 def test_a_page_does_not_replace_the_results_that_it_is_made_of(smoke: Path) -> None:
-    command = [sys.executable, "-m", "dgmpipe.pages.exhibit", "results/smoke", "results/smoke"]
+    command = [*DGMPIPE, "pages", "tier", "results/smoke", "results/smoke"]
     run = subprocess.run(command, cwd=smoke, capture_output=True, text=True, timeout=120)
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert run.stderr.startswith("error: the page cannot replace the results in results/smoke")
     assert list((smoke / "results/smoke/figures").iterdir())
 

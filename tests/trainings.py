@@ -1,13 +1,16 @@
-"""A training in this process, as the tests of several kinds need it."""
+"""Trained models as the tests of several kinds need them: trained in this process, or made up."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from dgmpipe.config.kinds import ModelSettings
+from dgmpipe.files import write_json
+from dgmpipe.models.storage import save_weights, untrained_model
 from dgmpipe.training.run import dataset_of, train_model
 
-__all__ = ["train_here"]
+__all__ = ["make_up", "train_here"]
 
 
 def train_here(
@@ -29,3 +32,10 @@ def train_here(
         checkpoints=folder.parent / f"{folder.name}_checkpoints",
         start=start,
     )
+
+
+def make_up(folder: Path, kind: str, **hyperparameters: Any) -> Path:
+    """Write a model with random weights to a folder as if it had been trained."""
+    save_weights(untrained_model(kind, hyperparameters), folder / "model.safetensors")
+    write_json({"kind": kind, "hyperparameters": hyperparameters}, folder / "summary.json")
+    return folder

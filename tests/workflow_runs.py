@@ -8,9 +8,20 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["fresh_copy", "planned", "planned_models", "snakemake", "start_snakemake", "wait_for"]
+__all__ = [
+    "DGMPIPE",
+    "fresh_copy",
+    "planned",
+    "planned_models",
+    "snakemake",
+    "start_snakemake",
+    "wait_for",
+]
 
 ROOT = Path(__file__).parent.parent
+
+# The command `dgmpipe`, whether it is installed or not.
+DGMPIPE = [sys.executable, "-c", "from dgmpipe.commands.app import main; main()"]
 
 
 def snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:

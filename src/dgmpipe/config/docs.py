@@ -1,6 +1,6 @@
 """The explanation of every key and the JSON schema of a config, made from its types.
 
-`python -m dgmpipe.config.docs` writes both anew: the tables in config/README.md below the line that
+`dgmpipe pages config` writes both anew: the tables in config/README.md below the line that
 says so, and config/schema.json, by which editors check and complete a config.
 """
 
@@ -15,9 +15,9 @@ from pydantic.fields import FieldInfo
 from dgmpipe.config.blocks import Cluster, Data, Evaluation, General, Study
 from dgmpipe.config.kinds import KINDS, ModelSettings
 
-__all__ = ["MARK", "readme_tables", "schema"]
+__all__ = ["MARK", "readme_tables", "schema", "write_docs"]
 
-MARK = "<!-- All below is made by `python -m dgmpipe.config.docs` from src/dgmpipe/config. -->\n"
+MARK = "<!-- All below is made by `dgmpipe pages config` from src/dgmpipe/config. -->\n"
 _SCHEMA_TITLE = "A config of dgmpipe"
 
 
@@ -124,14 +124,14 @@ def schema() -> dict[str, Any]:
     }
 
 
-def main(folder: Path = Path("config")) -> None:
-    """Write the tables of README.md, below its hand-written part, and schema.json."""
+def write_docs(folder: Path) -> None:
+    """Write the tables of README.md, below its hand-written part, and schema.json.
+
+    Raises:
+        OSError: If there is no README.md in the folder, or it cannot be written.
+    """
     readme = folder / "README.md"
     written = readme.read_text(encoding="utf-8").split(MARK)[0]
     readme.write_text(written + MARK + "\n" + readme_tables().rstrip() + "\n", encoding="utf-8")
     text = json.dumps(schema(), indent=1, ensure_ascii=False, sort_keys=True)
     (folder / "schema.json").write_text(text + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,34 +1,54 @@
-"""The paper's models.
+"""The paper's models, and how a trained one is loaded."""
 
-Each is imported when it is first named: the workflow reads the catalogue, and importing torch takes
-longer than all else that it does before its first job.
-"""
+from typing import TYPE_CHECKING
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from dgmpipe.lazy import lazily
 
 if TYPE_CHECKING:
-    from dgmpipe.models.gan import Discriminator
+    from dgmpipe.models.classifier import Classifier
+    from dgmpipe.models.flow import Flow, Standardised, negative_log_likelihood
+    from dgmpipe.models.gan import GAN, Discriminator
     from dgmpipe.models.generator import Generator
-    from dgmpipe.models.otflow import OTFlow
+    from dgmpipe.models.otflow import OTFlow, ot_flow_objective
     from dgmpipe.models.realnvp import RealNVP
-    from dgmpipe.models.storage import load_model
+    from dgmpipe.models.trained import find_model, known_models, load_model
     from dgmpipe.models.vae import VAE, Encoder
 
-__all__ = ["VAE", "Discriminator", "Encoder", "Generator", "OTFlow", "RealNVP", "load_model"]
+__all__ = [
+    "GAN",
+    "VAE",
+    "Classifier",
+    "Discriminator",
+    "Encoder",
+    "Flow",
+    "Generator",
+    "OTFlow",
+    "RealNVP",
+    "Standardised",
+    "find_model",
+    "known_models",
+    "load_model",
+    "negative_log_likelihood",
+    "ot_flow_objective",
+]
 
-_MODULES = {
-    "VAE": "vae",
-    "Discriminator": "gan",
-    "Encoder": "vae",
-    "Generator": "generator",
-    "OTFlow": "otflow",
-    "RealNVP": "realnvp",
-    "load_model": "storage",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "GAN": "dgmpipe.models.gan",
+        "VAE": "dgmpipe.models.vae",
+        "Classifier": "dgmpipe.models.classifier",
+        "Discriminator": "dgmpipe.models.gan",
+        "Encoder": "dgmpipe.models.vae",
+        "Flow": "dgmpipe.models.flow",
+        "Generator": "dgmpipe.models.generator",
+        "OTFlow": "dgmpipe.models.otflow",
+        "RealNVP": "dgmpipe.models.realnvp",
+        "Standardised": "dgmpipe.models.flow",
+        "find_model": "dgmpipe.models.trained",
+        "known_models": "dgmpipe.models.trained",
+        "load_model": "dgmpipe.models.trained",
+        "negative_log_likelihood": "dgmpipe.models.flow",
+        "ot_flow_objective": "dgmpipe.models.otflow",
+    },
+)

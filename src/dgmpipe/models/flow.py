@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dgmpipe.arguments import require_stream, whole_number
 from dgmpipe.models.inputs import require_batch
+from dgmpipe.models.sampling import stream_of
 from dgmpipe.models.task import Task
 
 __all__ = ["DIM", "Flow", "FlowTask", "Standardised", "log_normal", "negative_log_likelihood"]
@@ -72,17 +73,26 @@ class Flow(nn.Module, ABC):
         return (log_normal(z) + log_det).masked_fill(far, -math.inf)
 
     @torch.no_grad()
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        *,
+        seed: int | None = None,  # only for users
+    ) -> Tensor:
         """Return `n` samples of p_θ, shape (n, 2), on the model's device.
 
         Args:
             n: Number of samples.
             generator: Random stream of the latent points; on the CPU, so that every device
                 sees the same numbers.
+            seed: In its place the seed of a new stream; with neither torch's own is used.
 
         Raises:
-            ValueError: If `n` is no whole number or negative, or `generator` no stream on the CPU.
+            ValueError: If `n` is no whole number or negative, `generator` no stream on the CPU, the
+                seed not possible, or both are given.
         """
+        generator = stream_of(generator, seed)  # only for users
         n = whole_number(n, "n", 0)
         if generator is not None:
             require_stream(generator, "generator")

@@ -85,6 +85,12 @@ class GAN(nn.Module):
         self.generator = generator
         self.discriminator = discriminator
 
+    def sample(  # only for users
+        self, n: int, generator: torch.Generator | None = None, *, seed: int | None = None
+    ) -> Tensor:
+        """Return `n` images of the generator, shape (n, C, H, W); see `Generator.sample`."""
+        return self.generator.sample(n, generator, seed=seed)
+
 
 class GANTask(Task):
     """What all ways of training have in common: the model and its evaluation."""

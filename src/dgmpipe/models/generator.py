@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from dgmpipe.arguments import whole_number
 from dgmpipe.models.convolution import ToChannels, to_image
 from dgmpipe.models.inputs import IMAGE_SHAPE, ImageShape, require_batch
+from dgmpipe.models.sampling import stream_of
 
 __all__ = ["Generator"]
 
@@ -68,3 +69,29 @@ class Generator(nn.Module):
     def forward(self, z: Tensor | ArrayLike) -> Tensor:
         """Return images with intensities in (0, 1), eq. (5): `z` (N, q) -> (N, C, H, W)."""
         return torch.sigmoid(self.logits(z))
+
+    @torch.no_grad()
+    def sample(  # only for users
+        self, n: int, generator: torch.Generator | None = None, *, seed: int | None = None
+    ) -> Tensor:
+        """Return images of `n` points of N(0, I), shape (n, C, H, W), on the model's device.
+
+        Args:
+            n: Number of images.
+            generator: Random stream of the latent points; on the CPU, so that every device
+                sees the same numbers.
+            seed: In its place the seed of a new stream; with neither torch's own is used.
+
+        Raises:
+            ValueError: If `n` is no whole number or negative, `generator` no stream on the CPU, the
+                seed not possible, or both are given.
+
+        Example:
+            >>> Generator().sample(3, seed=0).shape
+            torch.Size([3, 1, 28, 28])
+        """
+        n = whole_number(n, "n", 0)
+        generator = stream_of(generator, seed)
+        parameter = next(self.parameters())
+        z = torch.randn(n, self.latent_dim, generator=generator, dtype=parameter.dtype)
+        return torch.cat([self(some) for some in z.to(parameter.device).split(500)])

@@ -196,6 +196,12 @@ class VAE(nn.Module):
         log_prior = -0.5 * z.square().sum(dim=1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
         return self.log_likelihood(z, x) + log_prior
 
+    def sample(  # only for users
+        self, n: int, generator: torch.Generator | None = None, *, seed: int | None = None
+    ) -> Tensor:
+        """Return `n` images of the generator, shape (n, C, H, W); see `Generator.sample`."""
+        return self.generator.sample(n, generator, seed=seed)
+
 
 class VAETask(Task):
     """Training of the VAE: Adam on −ELBO, one sample per image, eqs. (23) and (26)."""

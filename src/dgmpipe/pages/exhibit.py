@@ -1,9 +1,7 @@
 """A tier's figures, tables and origin as a page of Markdown, to be kept with the docs."""
 
-import argparse
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,24 +146,3 @@ def _sections(config: Config, results: Path, made: set[str]) -> Iterator[str]:
                 yield f"\n![{name}](figures/{name}.png)\n\n{caption}\n"
             else:
                 yield f"\n[`{name}.csv`](tables/{name}.csv): {caption}\n"
-
-
-def main() -> None:
-    """Write a page of what a tier has come to, as docs/paper-tier."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("results", type=Path, help="folder results/{tier}")
-    parser.add_argument("folder", type=Path, help="where README.md, figures/ and tables/ go")
-    parser.add_argument("--templates", type=Path, default=Path("workflow/report"))
-    parser.add_argument("--configs", type=Path, default=Path("config"))
-    arguments = parser.parse_args()
-    command = f"python -m dgmpipe.pages.exhibit {arguments.results} {arguments.folder}"
-    try:
-        write_exhibit(**vars(arguments), command=command)
-    except FileNotFoundError as error:
-        sys.exit(f"error: {error}; run the workflow for that tier first")
-    except UserError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

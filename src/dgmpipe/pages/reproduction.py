@@ -1,7 +1,5 @@
 """The quantitative statements of the paper, ours beside them, and a verdict on each."""
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -759,26 +757,3 @@ def _row(*cells: str) -> str:
     """Write the row of a table; a bar within a cell, as in p(x|z), would end it."""
     escaped = (cell.replace("|", "\\|") for cell in cells)
     return f"| {' | '.join(escaped)} |\n"
-
-
-def main() -> None:
-    """Write docs/reproduction.md and docs/deviations.md from results/{tier} of the tiers named.
-
-    Each row is from the first of them that has come so far.
-    """
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("results", nargs="+", type=Path, help="folders results/{tier}")
-    parser.add_argument("--images", type=Path, default=Path("results/data/mnist"))
-    parser.add_argument("--docs", type=Path, default=Path("docs"))
-    parser.add_argument("--configs", type=Path, default=Path("config"))
-    arguments = parser.parse_args()
-    missing = [folder for folder in arguments.results if not (folder / "tables").is_dir()]
-    if missing:
-        sys.exit(f"error: {missing[0]} has no tables; run the workflow for that tier first")
-    command = "python -m dgmpipe.pages.reproduction " + " ".join(map(str, arguments.results))
-    tiers = [Tier(folder, arguments.images) for folder in arguments.results]
-    write_pages(tiers, arguments.docs, arguments.configs, command)
-
-
-if __name__ == "__main__":
-    main()

@@ -17,7 +17,19 @@ __all__ = ["config_digest", "content_digest", "source_digest", "source_files"]
 _PACKAGE = Path(__file__).parents[1]
 
 # These cannot change a result: they report, lock, plan, or name things whose values are params.
-_WITHOUT_EFFECT = ("config", "plan", "tracking", "jobs", "errors.py", "training/stopwatch.py")
+_WITHOUT_EFFECT = (
+    "config",
+    "plan",
+    "tracking",
+    "jobs",
+    "errors.py",
+    "training/stopwatch.py",
+    "models/sampling.py",
+)
+
+# A statement or keyword argument whose first line ends so is for users of a trained model: the
+# workflow never comes to it.
+_FOR_USERS = "# only for users"
 
 # Beyond these a training's weights do not depend on what is measured of them.
 _MEASURES = ("evaluation", "statistics")
@@ -83,8 +95,8 @@ def source_files(*roots: str | Path, training: bool = False) -> list[Path]:
 def source_digest(*roots: str | Path, training: bool = False) -> str:
     """Return 12 hexadecimal digits that change with the meaning of the files of `source_files`.
 
-    Comments, docstrings, type hints, messages of errors, what is printed, and where the files are
-    do not count; of a training neither does how it is evaluated.
+    Comments, docstrings, type hints, messages of errors, what is printed, what is marked as only
+    for users, and where the files are do not count; of a training neither does how it is evaluated.
     """
     files = source_files(*roots, training=training)
     digests = sorted(hashlib.sha256(_meaning(path, training)).digest() for path in files)
@@ -100,7 +112,9 @@ def _meaning(path: Path, training: bool) -> bytes:
     """Return the code of a file without what cannot change what it computes."""
     if path.suffix != ".py":
         return path.read_bytes()
-    return ast.unparse(_Stripped(training).visit(_parse(path))).encode()
+    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    for_users = {number for number, line in lines if line.endswith(_FOR_USERS)}
+    return ast.unparse(_Stripped(training, for_users).visit(_parse(path))).encode()
 
 
 def _parse(path: Path) -> ast.Module:
@@ -110,8 +124,14 @@ def _parse(path: Path) -> ast.Module:
 class _Stripped(ast.NodeTransformer):
     """Takes out of a syntax tree what cannot change what it computes."""
 
-    def __init__(self, training: bool) -> None:
+    def __init__(self, training: bool, for_users: set[int]) -> None:
         self._training = training
+        self._for_users = for_users
+
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.stmt) and node.lineno in self._for_users:
+            return None
+        return super().visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         value = node.value
@@ -133,6 +153,10 @@ class _Stripped(ast.NodeTransformer):
         if self._training and node.name == "evaluate":
             return None
         node.returns = None
+        options = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+        kept = [pair for pair in options if pair[0].lineno not in self._for_users]
+        node.args.kwonlyargs = [argument for argument, _ in kept]
+        node.args.kw_defaults = [default for _, default in kept]
         for argument in ast.walk(node.args):
             if isinstance(argument, ast.arg):
                 argument.annotation = None

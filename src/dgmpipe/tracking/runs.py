@@ -21,7 +21,7 @@ import psutil
 
 from dgmpipe.config import Config, read_config
 from dgmpipe.config.kinds import KINDS, Family
-from dgmpipe.errors import Interrupted
+from dgmpipe.errors import Interrupted, UserError
 from dgmpipe.jobs.provenance import git_state, machine
 from dgmpipe.jobs.redaction import redacted
 from dgmpipe.jobs.usage import Usage
@@ -30,7 +30,7 @@ from dgmpipe.plan.trainings import data_digest
 from dgmpipe.tracking.mlflow_copy import Copy, close_abandoned, failure, follow_folder
 from dgmpipe.tracking.records import Record, now, process_name, start_heartbeat
 
-__all__ = ["RunLogger", "catch_up", "finish_invocation", "start_invocation"]
+__all__ = ["RunLogger", "catch_up", "catch_up_all", "finish_invocation", "start_invocation"]
 
 
 # What a run of a family answers, and where to look.
@@ -410,23 +410,17 @@ def _history(path: Path) -> Iterator[dict[str, float]]:
             yield {name: float(value) for name, value in row.items() if value}
 
 
-def main() -> int:
-    """Tell MLflow of the workflow's invocations, or later of what it missed.
+def main() -> None:
+    """Tell MLflow of the workflow's invocations.
 
-    The workflow calls `start` before its first job and `finished` or `failed` after its last;
-    there a failure is one warning, for no result depends on MLflow. `make track` calls `catch-up`.
+    The workflow calls `start` before its first job and `finished` or `failed` after its last; a
+    failure is one warning, for no result depends on MLflow.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("event", choices=("start", "finished", "failed", "catch-up"))
-    parser.add_argument("--results", type=Path, help="results/{tier}; for catch-up all if left out")
+    parser.add_argument("event", choices=("start", "finished", "failed"))
+    parser.add_argument("--results", type=Path, required=True, help="results/{tier}")
     arguments = parser.parse_args()
-    event, results = arguments.event, arguments.results
-    if event == "catch-up":
-        return _catch_up_all([results] if results else sorted(Path("results").glob("*/")))
-    if results is None:
-        parser.error(f"{event} needs --results")
-    _tell(event, results)
-    return 0
+    _tell(arguments.event, arguments.results)
 
 
 def _tell(event: str, results: Path) -> None:
@@ -449,8 +443,12 @@ def _tell(event: str, results: Path) -> None:
                 record.write(invocation)
 
 
-def _catch_up_all(folders: Iterable[Path]) -> int:
-    """Catch up with folders `results/{tier}` and return the command's exit status."""
+def catch_up_all(folders: Iterable[Path]) -> None:
+    """Catch up with folders `results/{tier}`, and print of each what MLflow has of it.
+
+    Raises:
+        UserError: If MLflow fails.
+    """
     total = 0
     try:
         for folder in folders:
@@ -458,12 +456,10 @@ def _catch_up_all(folders: Iterable[Path]) -> int:
                 print(f"{folder}: MLflow has all of {completed} runs")
             total += completed
     except Exception as error:
-        print(f"error: {failure(error)}", file=sys.stderr)
-        return 1
+        raise UserError(failure(error)) from error
     if not total:
-        print("results/ has no record of a run that has ended; there is nothing to log")
-    return 0
+        print("there is no record of a run that has ended; there is nothing to log")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

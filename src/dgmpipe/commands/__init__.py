@@ -1,0 +1,1 @@
+"""What `dgmpipe` does on the command line, and the same as functions."""
