@@ -11,9 +11,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 TESTABLE := $(VENV)/testable
-# Without CUDA torch and torchvision come from PyTorch's own index, which alone has such builds.
-CUDA ?= yes
-INDEX := $(if $(filter no,$(CUDA)),--extra-index-url https://download.pytorch.org/whl/cpu)
+# PyTorch's own index alone has torch and torchvision without CUDA.
+TORCH_INDEX ?=
+INDEX := $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)')
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile --constraint constraints.txt $(INDEX) --editable
 
@@ -38,7 +38,7 @@ ifneq ($(shell test "$(IDENTITY)" = "$$(cat $(INSTALLED) 2>/dev/null)" && echo s
 .PHONY: $(INSTALLED)
 endif
 
-all: $(INSTALLED) ## Install what is missing (CUDA=no leaves out CUDA) and make every figure and table
+all: $(INSTALLED) ## Install what is missing and make every figure and table
 	$(BIN)/snakemake --cores $(CORES) all
 
 prepare: $(INSTALLED) ## Fetch all that comes from outside, for machines that have no way out

@@ -267,10 +267,10 @@ def test_the_tools_of_the_tests_come_with_the_tests(project: Path) -> None:
 
 
 def test_cuda_can_be_left_out(project: Path) -> None:
-    _make(project, "all", "CUDA=no")
+    _make(project, "all", "TORCH_INDEX=https://example.org/whl/cpu")
     _make(project, "check")
     without, later = _installed(project)
-    assert "--extra-index-url https://download.pytorch.org/whl/cpu --editable ." in without
+    assert "--extra-index-url https://example.org/whl/cpu --editable ." in without
     # What is installed and as pinned stays: the tools of the tests bring no CUDA.
     assert "--extra-index-url" not in later
     assert "--upgrade" not in later
