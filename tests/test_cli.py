@@ -168,8 +168,8 @@ def test_every_command_has_an_example() -> None:
 
 
 def test_the_examples_run_one_after_the_other(folder: Path) -> None:
-    # Whole tiers are needed for these, which test_workflow.py and test_tracking.py call.
-    elsewhere = ("dgmpipe pages tier", "dgmpipe pages paper", "dgmpipe track")
+    # Whole tiers are needed for these, of which other tests have one.
+    elsewhere = ("dgmpipe pages tier", "dgmpipe pages paper", "dgmpipe track", "dgmpipe release")
     shown = [example for example in _examples() if not example.startswith(elsewhere)]
     assert len(shown) > 12
     for example in shown:
@@ -406,6 +406,8 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("pages", "config", "--folder", "absent"), "absent/README.md: No such file or directory"),
     (("pages", "commands", "--docs", "absent"), "absent is not a folder; name one that is there"),
     (("completion", "csh"), "'csh' is not one of 'bash', 'zsh', 'fish'"),
+    (("release", "nowhere", "vae"), "nowhere is not a folder"),
+    (("release", "mixed", "vae"), "invocation.json"),
 ]
 
 
@@ -602,7 +604,7 @@ def test_a_package_shows_what_it_has(name: str) -> None:
 
 
 def test_each_command_that_uses_a_model_is_a_function() -> None:
-    for command in main.commands.keys() - {"track", "pages", "completion"}:
+    for command in main.commands.keys() - {"track", "pages", "completion", "release"}:
         assert command.replace("-", "_") in dir(dgmpipe)
 
 

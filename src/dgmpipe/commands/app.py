@@ -419,6 +419,29 @@ def track(results: tuple[Path, ...]) -> None:
     catch_up_all(results or sorted(Path("results").glob("*/")))
 
 
+@main.command()
+@click.argument("results", type=_FILE)
+@click.argument("models", nargs=-1, required=True)
+def release(results: Path, models: tuple[str, ...]) -> None:
+    """Copy the finished trainings of models to those that ship with the project.
+
+    A tier with `released: true` takes them where it would train the same again. Only trainings by
+    the code that is there are copied.
+
+    \b
+    Example:
+      dgmpipe release results/paper vae wgan_vae
+    """
+    from dgmpipe.plan.released import release
+
+    _require_folder(results)
+    written = release(results, list(models))
+    for folder in written:
+        click.echo(str(folder))
+    if not written:
+        click.echo("no finished training of these models that is not released already", err=True)
+
+
 @main.group()
 def pages() -> None:
     """Write pages of docs/ and config/ anew from what they are about."""

@@ -8,9 +8,9 @@ from dgmpipe.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["find_model", "known_models", "load_model"]
+__all__ = ["RELEASED", "find_model", "known_models", "load_model"]
 
-# Ships with the package: {model}/seed_{seed}/ with model.safetensors and summary.json.
+# Ships with the package: {model}/seed_{seed}/ with what a training leaves, and where it is from.
 RELEASED = Path(__file__).parents[1] / "released"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from dgmpipe.config import Config, read_config
 from dgmpipe.errors import UserError
 from dgmpipe.files import replacing, write_json
+from dgmpipe.models.trained import RELEASED
 from dgmpipe.plan.trainings import (
     data_digest,
     effective_settings,
@@ -19,9 +20,8 @@ from dgmpipe.plan.trainings import (
     trainings,
 )
 
-__all__ = ["RELEASED", "find_released", "release", "take_released", "why_not_released"]
+__all__ = ["find_released", "release", "take_released", "why_not_released"]
 
-RELEASED = Path(__file__).parents[1] / "released"
 ABOUT = "released.json"
 FILES = ("model.safetensors", "history.csv", "summary.json", "time.json")
 
