@@ -296,7 +296,7 @@ def _training_curves(config: Config) -> list[Exhibit]:
                 "curves": [
                     {
                         "colour": kinds.index(config.models[m].kind),
-                        "started": config.models[m].start is not None,
+                        "start": (start := config.models[m].start) and config.title(start),
                         "title": config.title(m),
                     }
                     for m in gans
