@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from dgmpipe.pages.report import dump_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from snakemake.utils import update_config
@@ -21,7 +22,6 @@ from dgmpipe.config.docs import MARK, readme_tables, schema
 from dgmpipe.config.kinds import KINDS
 from dgmpipe.config.read import check_files, tier_changes
 from dgmpipe.errors import UserError
-from dgmpipe.pages.report import dump_config
 
 ROOT = Path(__file__).parent.parent
 TIERS = {

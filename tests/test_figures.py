@@ -342,7 +342,7 @@ def test_figure_11_has_the_level_of_the_model_that_others_start_from():
         if line.get_label() == "the VAE"
     )
     first = [curve.distances[:, 0].mean() for curve in curves if curve.start]
-    assert set(level.get_ydata()) == {pytest.approx(np.mean(first))}
+    assert level.get_ydata() == pytest.approx(np.full(2, np.mean(first)))
 
 
 def test_figure_11_says_why_a_curve_is_shorter_than_others():
@@ -358,7 +358,7 @@ def test_figure_11_says_why_a_curve_is_shorter_than_others():
 def test_the_latent_histogram_shows_bins_with_few_points_beside_full_ones():
     figure = Figure()
     axes = figure.subplots()
-    draw_latent(axes, np.concatenate([np.zeros((10_000, 2)), np.full((100, 2), 2.0)]))
+    draw_latent(axes, np.concatenate([np.zeros((2_500, 2)), np.full((100, 2), 2.0)]))
     mesh = next(c for c in axes.collections if isinstance(c, QuadMesh))
     counts = mesh.get_array()
     darkness = 1 - mesh.to_rgba(counts)[..., 0]

@@ -16,13 +16,13 @@ import psutil
 import pytest
 import torch
 import yaml
+from dgmpipe.pages.report import pm
 from playwright.sync_api import Browser
 
 from dgmpipe.config import read_config
 from dgmpipe.models import VAE, OTFlow, RealNVP, load_model
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.models.gan import GAN
-from dgmpipe.pages.report import pm
 from dgmpipe.pages.reproduction import STATEMENTS
 from dgmpipe.plan.trainings import image_folder
 from workflow_runs import (

@@ -22,7 +22,8 @@ class Curves(NamedTuple):
 
     Attributes:
         colour: Place of its kind among the kinds of GAN, which gives the colour.
-        start: Title of the model whose generator it starts from, which makes the line solid, or None.
+        start: Title of the model whose generator it starts from, or None; a start makes the line
+            solid.
         title: Its name in the legend.
         steps: The generator's steps of the K evaluations, shape (K,).
         distances: The energy distance at each of them for S seeds, shape (S, K).
@@ -41,8 +42,9 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
     Each kind has a colour: DCGAN is blue, WGAN is orange. Models that start from random weights
     have dashed lines, those that start from another's generator solid ones; a second model of the
     same kind and start has markers. A line is the mean over the seeds, in a band from their least
-    to their greatest, and ends with its training: what ends before the longest says so. A thin dotted line is the level of each model that others start from. The
-    grey band is where real images are: below the 95% quantile of `floor`, unless that is negative.
+    to their greatest, and ends with its training; what ends before the longest says so. A thin
+    dotted line is the level of each model that others start from. The grey band is where real
+    images are: below the 95% quantile of `floor`, unless that is negative.
 
     Args:
         curves: At least one model.
@@ -113,7 +115,7 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
 
 
 def _levels(axes: Axes, curves: list[Curves]) -> None:
-    """Draw how far the models that others start from are from the data: there their curves begin."""
+    """Draw the levels of the models that others start from, where the curves of these begin."""
     for start in dict.fromkeys(curve.start for curve in curves if curve.start):
         first = [np.asarray(c.distances)[:, 0].mean() for c in curves if c.start == start]
         axes.axhline(

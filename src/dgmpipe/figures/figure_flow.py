@@ -35,7 +35,8 @@ def figure_flow(flow_arrays: Mapping[str, ArrayLike], *, title: str) -> Figure:
 
     Latent points are orange dots, data and samples blue squares. The learned density lies under the
     generated samples and contours of the true density, at a tenth and half of its maximum. The
-    histogram shows [−3.5, 3.5]², on a scale of square roots, and its title says how many points lie outside.
+    histogram shows [−3.5, 3.5]², darker by the square root of the number of points; its title says
+    how many lie outside.
 
     Args:
         flow_arrays: `batch` (B, 2), a batch of the training data;
