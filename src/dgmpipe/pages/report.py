@@ -108,7 +108,9 @@ def make_report(results: Path, templates: Path) -> bool:
 def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dict[str, Any]:
     config = tier.config
     shown = list(_exhibits(tier, captions))
-    statements = [_statement(statement, tier, shown) for statement in STATEMENTS]
+    # What trainings decide comes first, and what is counted in the code last.
+    ordered = sorted(STATEMENTS, key=lambda statement: not statement.of_tier)
+    statements = [_statement(statement, tier, shown) for statement in ordered]
     return {
         "config": config,
         "config_text": dump_config(tier.given),
@@ -143,13 +145,14 @@ def rule_of(tier: Tier, file: str) -> str:
     Raises:
         ValueError: If no rule makes it.
     """
-    folder, *between, name = file.split("/")
+    *between, name = file.split("/")
+    folder = between[0] if between else ""
     if folder in ("figures", "tables"):
         return name.rsplit(".", 1)[0]
     if folder == "data":
         return f"show_{name.removesuffix('.npz')}"
     if folder in ("models", "benchmarks"):
-        model = between[0] if folder == "models" else name.rsplit("_seed_", 1)[0]
+        model = between[1] if folder == "models" else name.rsplit("_seed_", 1)[0]
         (depth,) = (n for n, models in enumerate(levels(tier.config)) if model in models)
         return f"train_from_{depth}" if depth > 1 else ("train", "train_from")[depth]
     if file == "evaluation/energy_floor.npz":
@@ -272,7 +275,11 @@ def _statement(statement: Statement, tier: Tier, shown: list[_Shown]) -> dict[st
     text, holds, name = computed(statement.ours, statement.of_tier, [tier])
     names = {exhibit.name for exhibit in shown}
     # Of several seeds each has its files; those of the first stand for them.
-    first = [file for file in tier.read if not re.search(rf"seed_(?!{tier.seeds[0]}/)", file)]
+    first = (
+        []
+        if not holds
+        else [file for file in tier.read if not re.search(rf"seed_(?!{tier.seeds[0]}/)", file)]
+    )
     if not holds:
         mark, kind = "–", "missing"
     elif None in holds or len(set(holds)) == 1:
@@ -321,6 +328,7 @@ def _tally(statements: list[dict[str, Any]]) -> list[tuple[str, int]]:
 def _studies(tier: Tier, shown: list[_Shown]) -> Iterator[dict[str, Any]]:
     """Yield for each study that has a table: its question, the answer in numbers, its exhibits."""
     by_name = {exhibit.name: exhibit for exhibit in shown}
+    bars = "Means over the seeds; bars reach from the least to the greatest."
     for name, study in tier.config.studies.items():
         table, figure = by_name.get(f"study_{name}"), by_name.get(f"study_{name}_figure")
         if table is None:
@@ -333,8 +341,9 @@ def _studies(tier: Tier, shown: list[_Shown]) -> Iterator[dict[str, Any]]:
             "question": study.question,
             "note": _as_html(study.note),
             "answer": over_seeds(numbers, keys, study.measures, _titles(tier)),
-            "table": table,
-            "figure": figure,
+            # Without what their captions say where they stand alone.
+            "table": table._replace(caption="<p>Every point of the sweep, seed by seed.</p>"),
+            "figure": figure and figure._replace(caption=f"<p>{bars}</p>"),
         }
 
 
@@ -362,6 +371,7 @@ def _sweeps(tier: Tier) -> Iterator[dict[str, Any]]:
                 found = kept if found.empty else found.merge(kept, "outer", ["model", "seed"])
         if found.empty:
             continue
+        found = found.sort_values("model", key=lambda names: names.map(list(values).index))
         of_points = pd.DataFrame([values[model] for model in found["model"]], index=found.index)
         keys = list(of_points.columns)
         numbers = pd.concat([of_points, found.drop(columns=["model", "seed"])], axis="columns")

@@ -50,11 +50,15 @@ COLUMNS: dict[str, Column] = {
     **_with_error("nll", "negative log-likelihood on held-out points", "nats"),
     "entropy": Column("entropy of the data, its lower bound", "nats"),
     **_with_error("kl", "KL divergence from the truth", "nats"),
-    **_with_error("kde_500_kl", "the same of a density estimate from 500 points", "nats"),
-    **_with_error("kde_2000_kl", "the same of a density estimate from 2,000 points", "nats"),
+    **_with_error(
+        "kde_500_kl", "KL divergence of a kernel density estimate from 500 points", "nats"
+    ),
+    **_with_error(
+        "kde_2000_kl", "KL divergence of a kernel density estimate from 2,000 points", "nats"
+    ),
     "latent_energy_distance": Column("energy distance of latent points from N(0, I)"),
-    "latent_energy_distance_null_95": Column("what 95% of true draws stay below"),
-    "latent_pvalue": Column("p-value of that distance"),
+    "latent_energy_distance_null_95": Column("energy distance that 95% of true draws stay below"),
+    "latent_pvalue": Column("p-value of the latent points' distance"),
     "mass": Column("integral of the learned density"),
     "rk4_steps": Column("Runge-Kutta steps"),
     "inverse_error": Column("relative inverse error"),
@@ -67,8 +71,8 @@ COLUMNS: dict[str, Column] = {
     "images": Column("test images"),
     "samples": Column("draws an image; 0 by quadrature"),
     "log_evidence_mean": Column("log p(x), mean", "nats", "log_evidence_standard_error"),
-    "elbo_mean": Column("its lower bound (ELBO), mean", "nats", "elbo_standard_error"),
-    "gap_mean": Column("gap between them, mean", "nats", "gap_standard_error"),
+    "elbo_mean": Column("lower bound of log p(x) (ELBO), mean", "nats", "elbo_standard_error"),
+    "gap_mean": Column("gap of log p(x) to its bound, mean", "nats", "gap_standard_error"),
     "gap_median": Column("gap, median", "nats"),
     "gap_smallest": Column("gap, smallest", "nats"),
     "gap_largest": Column("gap, largest", "nats"),
@@ -81,9 +85,9 @@ COLUMNS: dict[str, Column] = {
     # Generators
     "energy_distance": Column("energy distance from the test images", "", "standard_error"),
     "difference": Column("nearer to the data by (− farther)", "", "standard_error"),
-    "null_95": Column("what 95% of permutations stay below"),
+    "null_95": Column("energy distance that 95% of permutations stay below"),
     "pvalue": Column("p-value of the permutation test"),
-    "statistic": Column("statistic of that test"),
+    "statistic": Column("statistic of the permutation test"),
     **_with_error("rejected", "rejected by the judge", "%"),
     "digits_found": Column("digits found"),
     **_with_error("digits_total_variation", "total variation of the digits from the data's"),
