@@ -23,7 +23,7 @@ from dgmpipe.pages.tables import Table, histogram, number, over_seeds, readable
 from dgmpipe.pages.tiers import TITLES, Tier
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL
 from dgmpipe.plan.exhibits import SECTIONS, STUDIES, Exhibit, data_set, exhibits, has_digits
-from dgmpipe.plan.trainings import image_folder, levels, trainings
+from dgmpipe.plan.trainings import levels, trainings
 from dgmpipe.tracking.records import Record
 
 __all__ = ["make_report", "rule_of"]
@@ -85,7 +85,6 @@ def make_report(results: Path, templates: Path) -> bool:
         ValueError: If a caption is no reStructuredText.
     """
     tier = Tier(results)
-    tier = Tier(results, results.parent / "data" / image_folder(tier.config))
     captions = write_captions(tier, templates)
     if not captions:
         return False

@@ -229,11 +229,16 @@ def readable(
             cells[name] = [number(value, unit) for value in table[name]]
     keys = [n for n in names if n in ("model", "first", "second", "kind", "seed", "digit")]
     head = [(meaning(n).label, _shown_unit(meaning(n).unit), n) for n in names]
-    numeric = [pd.api.types.is_numeric_dtype(table[n]) for n in names]
+    numeric = [_is_numeric(table[n]) for n in names]
     rows = [list(row) for row in zip(*cells.values(), strict=True)]
     if len(names) > _MANY_COLUMNS and len(rows) <= _FEW_ROWS:
         return _turned(head, rows, len(keys))
     return Table(head, rows, max(1, len(keys)), numeric)
+
+
+def _is_numeric(values: pd.Series) -> bool:
+    types = pd.api.types
+    return bool(types.is_numeric_dtype(values) and not types.is_bool_dtype(values))
 
 
 def _shown_unit(unit: str) -> str:
@@ -308,5 +313,5 @@ def over_seeds(
         )
     meanings = [_column(name, words or {}) for name in (*keys, *given)]
     head = [(m.label, _shown_unit(m.unit), "") for m in meanings]
-    numeric = [pd.api.types.is_numeric_dtype(table[n]) for n in (*keys, *given)]
+    numeric = [_is_numeric(table[n]) for n in (*keys, *given)]
     return Table(head, rows, len(keys), numeric)
