@@ -158,7 +158,9 @@ def number(value: Any, unit: str = "") -> str:
     if not 1e-3 <= abs(value) < 1e6:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPTS)}".replace("-", "−")
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")
+    short = f"{value:.3g}"  # of what is no longer, such as a p-value of 0.001
+    text = short if float(short) == value else f"{value:#.3g}".rstrip(".")
+    text = f"{value:,.0f}" if abs(value) >= 1000 else text
     return text.replace("-", "−")
 
 
