@@ -1,5 +1,6 @@
 """The report of a tier: what it says of made-up results, and how a browser shows it."""
 
+import colorsys
 import itertools
 import re
 import shutil
@@ -10,9 +11,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from playwright.sync_api import Browser, Page
 
 from dgmpipe.config import Config
+from dgmpipe.figures.figure_flow import TRUE_COLOUR
+from dgmpipe.figures.style import DATA, LATENT
 from dgmpipe.pages import report
 from dgmpipe.pages.captions import NOT_COMPUTED, pm, write_captions
 from dgmpipe.pages.report import make_report, rule_of
@@ -26,6 +30,7 @@ from made_up_tier import LAID_OVER, write_tier
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "workflow/report"
 WIDTHS = (1280, 400)
+COLOURS = {"red", "orange", "blue", "green", "black", "white", "grey"}
 
 
 @pytest.fixture(scope="module")
@@ -341,6 +346,20 @@ def test_captions_follow_the_data_and_the_models(tmp_path: Path) -> None:
     assert "These are not the paper's images" in page
     assert "Figure 3" in page
     assert ">classes found" in page
+
+
+def test_captions_name_the_colours_that_figures_have() -> None:
+    def hue(colour: str) -> float:
+        return 360 * colorsys.rgb_to_hsv(*to_rgb(colour))[0]
+
+    assert 20 < hue(LATENT) < 45, "orange"
+    assert 200 < hue(DATA) < 250, "blue"
+    assert 140 < hue(TRUE_COLOUR) < 170, "green"
+    texts = " ".join(path.read_text(encoding="utf-8") for path in TEMPLATES.glob("*.rst"))
+    words = " ".join(texts.split())
+    assert set(re.findall(r"(\w+) dots?\b", words)) & COLOURS == {"orange"}
+    assert set(re.findall(r"(\w+) squares?\b", words)) & COLOURS == {"blue"}
+    assert not re.search(r"\bred\b", words)
 
 
 def test_the_papers_tier_has_no_warning_that_it_is_another(tmp_path: Path) -> None:
