@@ -143,7 +143,7 @@ def test_the_first_screen_has_the_answer(shown: Shown, config: Config) -> None:
     assert thumbnails[:11] == [f"#{e.name}" for e in exhibits(config) if e.is_figure][:11]
 
 
-def test_every_anchor_leads_somewhere_that_can_be_seen(shown: Shown) -> None:
+def test_every_anchor_leads_somewhere_that_can_be_seen(shown: Shown, results: Path) -> None:
     hashes = shown.page.evaluate(
         "[...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.getAttribute('href'))"
     )
@@ -151,6 +151,12 @@ def test_every_anchor_leads_somewhere_that_can_be_seen(shown: Shown) -> None:
     heights = """ids => ids.map(id => document.querySelector(id)?.getBoundingClientRect().height)"""
     where = sorted(set(hashes))
     assert all(height and height > 20 for height in shown.page.evaluate(heights, where))
+    files = shown.page.evaluate(
+        '[...document.querySelectorAll(\'a:not([href^="#"], [href^="https:"])\')]'
+        ".map(a => a.getAttribute('href'))"
+    )
+    assert {"companion.html", "tables/flows.csv", "figures/figure_08_latent.pdf"} <= set(files)
+    assert all((results / file).is_file() for file in files)
     shown.page.evaluate("document.querySelector('.thumbnails a[href*=figure_08]').click()")
     shown.page.wait_for_function(
         "() => { const box = document.querySelector('#figure_08_latent').getBoundingClientRect();"
@@ -245,7 +251,8 @@ def test_it_works_in_a_frame_that_may_only_run_scripts(results: Path, browser: B
     assert box is not None
     assert 0 <= box["y"] < 300
     assert frame.locator("#figure_11_energy_distance:focus").count() == 1
-    assert frame.locator("a[href='companion.html']").count() == 0
+    assert frame.locator("a:not([href^='#'], [href^='https:'])").count() == 0
+    assert frame.locator("code", has_text="figure_08_latent.pdf").count() == 1
     assert complaints == []
     page.close()
 
