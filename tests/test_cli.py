@@ -169,7 +169,13 @@ def test_every_command_has_an_example() -> None:
 
 def test_the_examples_run_one_after_the_other(folder: Path) -> None:
     # Whole tiers are needed for these, of which other tests have one.
-    elsewhere = ("dgmpipe pages tier", "dgmpipe pages paper", "dgmpipe track", "dgmpipe release")
+    elsewhere = (
+        "dgmpipe pages report",
+        "dgmpipe pages tier",
+        "dgmpipe pages paper",
+        "dgmpipe track",
+        "dgmpipe release",
+    )
     shown = [example for example in _examples() if not example.startswith(elsewhere)]
     assert len(shown) > 12
     for example in shown:
@@ -406,6 +412,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("pages", "config", "--folder", "absent"), "absent/README.md: No such file or directory"),
     (("pages", "commands", "--docs", "absent"), "absent is not a folder; name one that is there"),
     (("completion", "csh"), "'csh' is not one of 'bash', 'zsh', 'fish'"),
+    (("pages", "report", "nowhere"), "nowhere is not a folder"),
     (("release", "nowhere", "vae"), "nowhere is not a folder"),
     (("release", "mixed", "vae"), "invocation.json"),
 ]

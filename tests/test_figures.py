@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
@@ -20,6 +21,7 @@ from dgmpipe.figures.figure_08 import figure_08
 from dgmpipe.figures.figure_09 import figure_09
 from dgmpipe.figures.figure_10 import figure_10
 from dgmpipe.figures.figure_11 import Curves, figure_11
+from dgmpipe.figures.figure_flow import draw_latent
 from dgmpipe.figures.figure_study import figure_study
 
 FUNCTIONS = ("01", "02", "03", "04", "07", "08", "09", "10", "11", "flow", "study")
@@ -96,7 +98,7 @@ def some_curves(seeds):
     return [
         Curves(
             colour,
-            start == "vae",
+            "VAE" if start == "vae" else None,
             f"{kind}, {start}",
             steps,
             scale * np.exp(-steps / 50 + np.random.default_rng(1).normal(size=(seeds, 10)) / 10),
@@ -299,7 +301,7 @@ def test_figure_01_links_latent_points_with_what_is_generated_from_them():
         assert link.xy2 == pytest.approx(flow["samples"][k])
 
 
-def test_figure_11_has_blue_dcgan_red_wgan_random_dashed_and_vae_solid():
+def test_figure_11_has_blue_dcgan_orange_wgan_random_dashed_and_vae_solid():
     axes = figure_11(some_curves(1), some_floor()).axes[0]
     look = {line.get_label(): (line.get_color(), line.get_linestyle()) for line in axes.lines}
     assert look == {
@@ -307,6 +309,7 @@ def test_figure_11_has_blue_dcgan_red_wgan_random_dashed_and_vae_solid():
         "dcgan, vae": (style.DATA, "-"),
         "wgan, random": (style.LATENT, "--"),
         "wgan, vae": (style.LATENT, "-"),
+        "the VAE": ("black", ":"),
     }
 
 
@@ -314,8 +317,9 @@ def test_figure_11_draws_the_mean_of_the_seeds_in_the_band_between_them():
     curves = some_curves(4)
     axes = figure_11(curves, some_floor()).axes[0]
     bands = [band.get_paths()[0].vertices[:, 1] for band in axes.collections]
-    assert len(bands) == len(axes.lines) == len(curves)
-    for curve, line, band in zip(curves, axes.lines, bands, strict=True):
+    lines = axes.lines[: len(curves)]
+    assert len(bands) == len(curves)
+    for curve, line, band in zip(curves, lines, bands, strict=True):
         assert line.get_ydata() == pytest.approx(curve.distances.mean(axis=0))
         assert band.min() == pytest.approx(curve.distances.min())
         assert band.max() == pytest.approx(curve.distances.max())
@@ -328,6 +332,38 @@ def test_figure_11_has_the_floor_of_real_images():
     (band,) = axes.patches
     assert band.get_y() + band.get_height() == pytest.approx(np.quantile(floor, 0.95))
     assert axes.get_ylim()[0] == pytest.approx(band.get_y())
+
+
+def test_figure_11_has_the_level_of_the_model_that_others_start_from():
+    curves = some_curves(3)
+    (level,) = (
+        line
+        for line in figure_11(curves, some_floor()).axes[0].lines
+        if line.get_label() == "the VAE"
+    )
+    first = [curve.distances[:, 0].mean() for curve in curves if curve.start]
+    assert level.get_ydata() == pytest.approx(np.full(2, np.mean(first)))
+
+
+def test_figure_11_says_why_a_curve_is_shorter_than_others():
+    long, short = some_curves(1)[:2]
+    short = short._replace(steps=short.steps[:4], distances=short.distances[:, :4])
+    (text,) = figure_11([long, short], some_floor()).axes[0].texts
+    assert text.get_text() == "ends after 30 steps"
+    assert text.xy == (30, pytest.approx(short.distances[0, -1]))
+    assert text.get_color() == style.DATA
+    assert not figure_11([long], some_floor()).axes[0].texts
+
+
+def test_the_latent_histogram_shows_bins_with_few_points_beside_full_ones():
+    figure = Figure()
+    axes = figure.subplots()
+    draw_latent(axes, np.concatenate([np.zeros((2_500, 2)), np.full((100, 2), 2.0)]))
+    mesh = next(c for c in axes.collections if isinstance(c, QuadMesh))
+    counts = mesh.get_array()
+    darkness = 1 - mesh.to_rgba(counts)[..., 0]
+    assert darkness[counts == 100].item() > 0.05
+    assert darkness[counts == 0].max() < 0.01
 
 
 def test_figure_10_ticks_stand_below_the_images_centres():
@@ -398,12 +434,12 @@ def test_figure_11_has_no_band_where_real_images_have_negative_distances():
 def test_figure_11_tells_further_kinds_and_models_apart():
     """A kind by its colour, a second model of one kind and start by its marks."""
     curve = some_curves(1)[0]
-    models = [(1, True), (2, False), (2, True), (2, True), (2, True)]
+    models = [(1, "VAE"), (2, None), (2, "VAE"), (2, "VAE"), (2, "VAE")]
     drawn = [
-        curve._replace(colour=colour, started=started, title=str(n))
-        for n, (colour, started) in enumerate(models)
+        curve._replace(colour=colour, start=start, title=str(n))
+        for n, (colour, start) in enumerate(models)
     ]
-    lines = figure_11(drawn, some_floor()).axes[0].lines
+    *lines, _ = figure_11(drawn, some_floor()).axes[0].lines
     looks = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines]
     colour = style.SERIES_COLOURS[2]
     assert looks == [

@@ -22,8 +22,10 @@ from dgmpipe.models import load_model
 from dgmpipe.models.flow import Flow
 from dgmpipe.models.registry import task_class
 from dgmpipe.models.storage import save_weights
+from dgmpipe.pages.report import make_report
 from dgmpipe.plan.trainings import data_digest
 from dgmpipe.tracking.runs import RunLogger, catch_up, finish_invocation, start_invocation
+from made_up_tier import write_tier
 from mlflow_server import mlflow_ui
 
 ROOT = Path(__file__).parent.parent
@@ -176,6 +178,20 @@ def test_a_figure_is_shown_where_it_is(reviewed: Reviewed, page: Page) -> None:
     page.wait_for_function(
         "() => [...document.images].some(i => i.naturalWidth > 600 && i.clientWidth > 300)"
     )
+
+
+def test_a_report_works_in_its_frame(reviewed: Reviewed, page: Page, tmp_path: Path) -> None:
+    write_tier(tmp_path / "results/made-up")
+    make_report(tmp_path / "results/made-up", ROOT / "workflow/report")
+    run = reviewed.runs["pipeline smoke"]
+    MlflowClient(STORE).log_artifact(run, str(tmp_path / "results/made-up/report.html"))
+    page.goto(f"{reviewed.uri}/#/experiments/1/runs/{run}/artifacts/report.html")
+    frame = page.frame_locator("iframe")
+    frame.locator(".thumbnails a[href*=figure_08]").click()
+    # Its links lead within the page, and what they lead to has the focus.
+    frame.locator("#figure_08_latent:focus").wait_for()
+    top = frame.locator("#figure_08_latent").evaluate("part => part.getBoundingClientRect().top")
+    assert 0 <= top < 200
 
 
 def test_a_run_says_what_it_is_for_and_what_it_used(reviewed: Reviewed, page: Page) -> None:

@@ -181,7 +181,7 @@ def exhibit_files(wanted):
 
 
 def caption(name):
-    """Path of the text of a figure or table; `make_report` writes it with the numbers in it."""
+    """Path of a figure's or table's text for Snakemake's own report; `make_report` writes it."""
     return str(Path(RESULTS, "captions", f"{name}.rst").resolve())
 
 
@@ -224,15 +224,7 @@ def track(event):
 
 def make_report():
     """Write report.html; should that fail, no result is lost."""
-    files = {
-        "results": RESULTS,
-        "templates": REPORT,
-        "snakefile": workflow.main_snakefile,
-    }
-    tell(
-        "dgmpipe.pages.report",
-        *(part for name, path in files.items() for part in (f"--{name}", path)),
-    )
+    tell("dgmpipe.pages.report", RESULTS, "--templates", REPORT)
 
 
 def tell(module, *arguments):

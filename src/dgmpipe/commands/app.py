@@ -447,6 +447,23 @@ def pages() -> None:
     """Write pages of docs/ and config/ anew from what they are about."""
 
 
+@pages.command("report")
+@click.argument("results", type=_FILE)
+@click.option("--templates", type=_FILE, default="workflow/report", show_default=True)
+def pages_report(results: Path, templates: Path) -> None:
+    """Write the report of a tier anew, which the workflow makes at its end.
+
+    \b
+    Example:
+      dgmpipe pages report results/laptop
+    """
+    _require_folder(results)
+    from dgmpipe.pages.report import make_report
+
+    if not make_report(results, templates):
+        raise UserError(f"{results} has no figure or table yet; run the workflow for that tier")
+
+
 @pages.command("tier")
 @click.argument("results", type=_FILE)
 @click.argument("folder", type=_FILE)

@@ -66,7 +66,7 @@ def figure_07(posterior: Mapping[str, ArrayLike]) -> Figure:
 
     Each row holds the true image, with its evidence, ELBO and their gap; the log posterior; the
     reconstruction of its maximum (MAP, blue square); the log approximate posterior; and the
-    reconstruction of its mean (red dot). The two log densities of a row have one colour scale,
+    reconstruction of its mean (orange dot). The two log densities of a row have one colour scale,
     which ends 100 nats below their maximum. Insets zoom in on the two marks, and outline each
     density 3 nats below its own maximum.
 
@@ -163,7 +163,7 @@ def draw_density(
 
 
 def draw_marks(axes: Axes, arrays: Mapping[str, np.ndarray]) -> None:
-    """Mark the MAP by a blue square and the approximate mean by a red dot, edged in white."""
+    """Mark the MAP by a blue square and the approximate mean by an orange dot, edged in white."""
     for name, style in MARKS.items():
         axes.plot(*arrays[name], **style)
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import ArrayLike
@@ -21,14 +22,15 @@ class Curves(NamedTuple):
 
     Attributes:
         colour: Place of its kind among the kinds of GAN, which gives the colour.
-        started: Whether it starts from another's generator, which makes the line solid.
+        start: Title of the model whose generator it starts from, or None; a start makes the line
+            solid.
         title: Its name in the legend.
         steps: The generator's steps of the K evaluations, shape (K,).
         distances: The energy distance at each of them for S seeds, shape (S, K).
     """
 
     colour: int
-    started: bool
+    start: str | None
     title: str
     steps: ArrayLike
     distances: ArrayLike
@@ -37,10 +39,11 @@ class Curves(NamedTuple):
 def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
     """Draw Figure 11: the energy distance of generated from held-out images over the training.
 
-    Each kind has a colour: DCGAN is blue, WGAN is red. Models that start from random weights have
-    dashed lines, those that start from another's generator solid ones; a second model of the same
-    kind and start has markers. A line is the mean over the seeds, in a band from their least to
-    their greatest. The grey band is where real
+    Each kind has a colour: DCGAN is blue, WGAN is orange. Models that start from random weights
+    have dashed lines, those that start from another's generator solid ones; a second model of the
+    same kind and start has markers. A line is the mean over the seeds, in a band from their least
+    to their greatest, and ends with its training; what ends before the longest says so. A thin
+    dotted line is the level of each model that others start from. The grey band is where real
     images are: below the 95% quantile of `floor`, unless that is negative.
 
     Args:
@@ -57,11 +60,12 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
     with new_figure(5.6, 3.7) as figure:
         axes = figure.subplots()
         looks: list[tuple[int, bool]] = []
+        longest = max(np.asarray(curve.steps)[-1] for curve in curves)
         for curve in curves:
             check_shapes(curve._asdict(), steps="K", distances="S K")
-            look = curve.colour, curve.started
+            look = curve.colour, curve.start is not None
             colour = SERIES_COLOURS[curve.colour % len(SERIES_COLOURS)]
-            line = ("-" if curve.started else "--") + ["", *SERIES_MARKERS][looks.count(look)]
+            line = ("-" if curve.start else "--") + ["", *SERIES_MARKERS][looks.count(look)]
             looks.append(look)
             distances = np.asarray(curve.distances)
             axes.plot(
@@ -81,6 +85,17 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
                     alpha=0.2,
                     linewidth=0,
                 )
+            last = np.asarray(curve.steps)[-1]
+            if last < longest:
+                axes.annotate(
+                    f"ends after {last:,} steps",
+                    xy=(last, distances.mean(axis=0)[-1]),
+                    xytext=(5, 0),
+                    textcoords="offset points",
+                    va="center",
+                    color=colour,
+                )
+        _levels(axes, curves)
         axes.set_yscale("log")
         # Real images are so near that an unbiased distance can be negative: no lower edge, and of
         # few draws no upper one that a logarithm could show.
@@ -99,6 +114,15 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
     return figure
 
 
+def _levels(axes: Axes, curves: list[Curves]) -> None:
+    """Draw the levels of the models that others start from, where the curves of these begin."""
+    for start in dict.fromkeys(curve.start for curve in curves if curve.start):
+        first = [np.asarray(c.distances)[:, 0].mean() for c in curves if c.start == start]
+        axes.axhline(
+            float(np.mean(first)), color="black", linestyle=":", linewidth=0.8, label=f"the {start}"
+        )
+
+
 def from_files(
     files: Mapping[str, Sequence[str]], *, curves: list[dict[str, Any]], seeds: list[int]
 ) -> Figure:
@@ -106,7 +130,7 @@ def from_files(
 
     Args:
         files: `histories` and `floor`.
-        curves: Fields `colour`, `started` and `title` of each model's `Curves`.
+        curves: Fields `colour`, `start` and `title` of each model's `Curves`.
         seeds: Seeds of each.
     """
     histories = iter(map(pd.read_csv, files["histories"]))

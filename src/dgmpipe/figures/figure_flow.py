@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from dgmpipe.figures.style import (
@@ -32,9 +33,10 @@ LATENT_TO_DATA = LinearSegmentedColormap.from_list("latent to data", [LATENT, DA
 def figure_flow(flow_arrays: Mapping[str, ArrayLike], *, title: str) -> Figure:
     """Draw Figure 5 or 6: data, learned density, hidden states and latent points of a flow.
 
-    Latent points are red dots, data and samples blue squares. The learned density lies under the
+    Latent points are orange dots, data and samples blue squares. The learned density lies under the
     generated samples and contours of the true density, at a tenth and half of its maximum. The
-    histogram shows [−3.5, 3.5]² and its label says how many points lie outside.
+    histogram shows [−3.5, 3.5]², darker by the square root of the number of points; its title says
+    how many lie outside.
 
     Args:
         flow_arrays: `batch` (B, 2), a batch of the training data;
@@ -109,7 +111,7 @@ def draw_density(axes: Axes, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def draw_hidden_states(axes: Axes, states: np.ndarray) -> None:
-    """Draw the way of each latent point through the layers, from red to blue."""
+    """Draw the way of each latent point through the layers, from orange to blue."""
     colours = LATENT_TO_DATA(np.linspace(0, 1, len(states)))
     for path in states.swapaxes(0, 1):
         axes.plot(*path.T, color="0.7", linewidth=0.8, zorder=1)
@@ -125,13 +127,21 @@ def draw_latent(axes: Axes, latent: np.ndarray) -> None:
     """Show the histogram of the latent points, and the first few of them."""
     limits = (-LATENT_LIMIT, LATENT_LIMIT)
     outside = int((np.abs(latent) > LATENT_LIMIT).any(axis=1).sum())
+    # Where a flow folds the plane a few bins hold so much that all else would be white.
     *_, shown = axes.hist2d(
-        latent[:, 0], latent[:, 1], bins=BINS, range=(limits, limits), cmap="Greys", rasterized=True
+        latent[:, 0],
+        latent[:, 1],
+        bins=BINS,
+        range=(limits, limits),
+        norm=PowerNorm(0.5, vmin=0),
+        cmap="Greys",
+        rasterized=True,
     )
     draw_points(axes, latent[:NUM_SHOWN], s=9, c=LATENT, marker=LATENT_MARKER, linewidths=0)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="$z_1$", ylabel="$z_2$")
     axes.set_title(f"{len(latent):,} data points in the latent space\n({outside:,} outside)")
-    axes.figure.colorbar(shown, ax=axes, label="points in a bin", shrink=0.9)
+    bar = axes.figure.colorbar(shown, ax=axes, label="points in a bin", shrink=0.9)
+    bar.locator = MaxNLocator(5, integer=True)
 
 
 def set_data_space(axes: Axes, arrays: Mapping[str, np.ndarray]) -> None:

@@ -31,7 +31,8 @@ __all__ = [
     "square_grid",
 ]
 
-# The paper's coding: red dots are latent, blue squares are data.
+# The paper's coding, red dots for what is latent and blue squares for data; this red is an orange,
+# which colour-blind readers tell from the blue.
 LATENT = "#D55E00"
 LATENT_MARKER = "o"
 # Darker than the blue of Okabe and Ito, to differ from their vermillion in grey as well.
@@ -147,7 +148,7 @@ def draw_points(axes: Axes, points: np.ndarray, **options: Any) -> None:
 
 
 def latent_panel(axes: Axes, latent: ArrayLike) -> None:
-    """Draw latent points, shape (n, 2), as red dots in the square that holds N(0, I)."""
+    """Draw latent points, shape (n, 2), as orange dots in the square that holds N(0, I)."""
     points = np.asarray(latent)
     draw_points(axes, points, s=7, c=LATENT, marker=LATENT_MARKER, alpha=0.7, linewidths=0)
     limit = max(3.5, 1.05 * np.abs(points).max())

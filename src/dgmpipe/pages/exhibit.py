@@ -2,20 +2,19 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from dgmpipe.config import Config, read_config
-from dgmpipe.config.read import tier_changes
 from dgmpipe.errors import UserError
-from dgmpipe.pages.report import dump_config, minute, provenance, write_captions
-from dgmpipe.plan.exhibits import SECTIONS, exhibits
+from dgmpipe.pages.captions import Caption, dump_config, minute, provenance, write_captions
+from dgmpipe.pages.tiers import Tier
+from dgmpipe.plan.exhibits import SECTIONS, Exhibit, exhibits
 from dgmpipe.plan.trainings import trainings
 from dgmpipe.tracking.records import Record
 
-__all__ = ["write_exhibit"]
+__all__ = ["training_row", "write_exhibit"]
 
 PAGE = """\
 # The results of the tier `{tier}`
@@ -61,54 +60,51 @@ def write_exhibit(
     """
     if folder.resolve() == results.resolve():
         raise UserError(f"the page cannot replace the results in {folder}; name another folder")
-    invocation = Record.read(results / "invocation.json")
-    if invocation is None:
-        raise FileNotFoundError(f"{results} has no invocation.json")
-    config = invocation.config
-    read = read_config(config)
-    made = write_captions(config, results, templates)
+    tier = Tier(results)
+    read, captions = tier.config, write_captions(tier, templates)
+    shown = [exhibit for exhibit in exhibits(read) if exhibit.name in captions]
     for kind in ("figures", "tables"):
         shutil.rmtree(folder / kind, ignore_errors=True)
         (folder / kind).mkdir(parents=True)
-    for path in made:
-        shutil.copy(path, folder / path.parent.name)
-    names = {path.stem for path in made}
+    for exhibit in shown:
+        shutil.copy(results / exhibit.shown, folder / exhibit.shown)
     trained, missing = "", ""
     for model, seed in trainings(read):
-        row, how_far = _training(results, model, seed)
+        row, how_far = training_row(results, model, seed)
         if row:
-            trained += f"| {read.title(model)} | {seed} | {row} |\n"
+            trained += f"| {' | '.join([read.title(model), str(seed), *row])} |\n"
         else:
             missing += f"- {read.title(model)}, seed {seed}: {how_far}\n"
-    missing += "".join(f"- {e.name}\n" for e in exhibits(read) if e.name not in names)
-    changes = "".join(f"- {line}\n" for line in tier_changes(config, configs))
+    missing += "".join(f"- {e.name}\n" for e in exhibits(read) if e.name not in captions)
+    changes = "".join(f"- {line}\n" for line in tier.changes(configs))
     page = PAGE.format(
-        tier=config["tier"],
+        tier=read.tier,
         command=command,
         missing=_unless_empty("Not finished", missing),
         changes=_unless_empty("What differs from the tier's config file", changes),
         trainings=trained,
         **provenance(results),
     )
-    (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    (folder / "README.md").write_text(
-        page + "".join(_sections(read, results, names)), encoding="utf-8"
-    )
+    (folder / "config.yaml").write_text(dump_config(tier.given), encoding="utf-8")
+    (folder / "README.md").write_text(page + "".join(_sections(shown, captions)), encoding="utf-8")
 
 
 def _unless_empty(heading: str, items: str) -> str:
     return f"## {heading}\n\n{items}\n" if items else ""
 
 
-def _training(results: Path, model: str, seed: int) -> tuple[str, str]:
-    """Return the row of a training that is done, or nothing and how far it has come."""
+def training_row(results: Path, model: str, seed: int) -> tuple[list[str], str]:
+    """Return what there is to know of a training that is done, or nothing and how far it is.
+
+    The columns are steps, commit, begun, device, hours, core hours, parts and memory in MB.
+    """
     record = Record.read(results / f"runs/{model}_seed_{seed}.json")
     folder = results / f"models/{model}/seed_{seed}"
     if not (folder / "time.json").exists():
         if record is None:
-            return "", "not begun"
+            return [], "not begun"
         done = max((sample["step"] for sample in record.samples), default=0)
-        return "", f"{done:,.0f} of {record.params['steps']:,} steps"
+        return [], f"{done:,.0f} of {record.params['steps']:,} steps"
     summary, time = (
         json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
         for name in ("summary", "time")
@@ -125,23 +121,18 @@ def _training(results: Path, model: str, seed: int) -> tuple[str, str]:
         str(time["parts"]),
         f"{measured['max_rss'].iloc[-1]:,.0f}",
     ]
-    return " | ".join(columns), ""
+    return columns, ""
 
 
-def _sections(config: Config, results: Path, made: set[str]) -> Iterator[str]:
+def _sections(shown: list[Exhibit], captions: Mapping[str, Caption]) -> Iterator[str]:
     """Yield the figures and the tables with their captions, by section of the paper."""
     for section in SECTIONS:
-        shown = [e for e in exhibits(config) if e.section == section and e.name in made]
-        if shown:
+        here = [exhibit for exhibit in shown if exhibit.section == section]
+        if here:
             yield f"\n## {section}\n"
-        for exhibit in shown:
+        for exhibit in here:
             name = exhibit.name
-            caption = (
-                (results / f"captions/{name}.rst")
-                .read_text(encoding="utf-8")
-                .replace("``", "`")
-                .strip()
-            )
+            caption = captions[name].text.replace("``", "`").strip()
             if exhibit.is_figure:
                 yield f"\n![{name}](figures/{name}.png)\n\n{caption}\n"
             else:

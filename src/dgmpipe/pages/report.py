@@ -1,311 +1,447 @@
-"""The report of a finished tier: captions with their numbers, and Snakemake's page of it all."""
+"""The report of a tier: one page that opens with the paper's statements and what came of them."""
 
 import argparse
 import base64
-import html
-import itertools
-import json
-import math
-import platform
-import subprocess
+import io
+import re
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
-from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import docutils.core
+import docutils.utils
 import jinja2
-import numpy as np
 import pandas as pd
-import yaml
+from PIL import Image
 
-from dgmpipe.config import Config, read_config
-from dgmpipe.figures.figure_11 import FLOOR_QUANTILE
-from dgmpipe.jobs.provenance import machine
-from dgmpipe.plan.evaluations import REAL
-from dgmpipe.plan.exhibits import SECTIONS, Exhibit, exhibits
+from dgmpipe.errors import UserError
+from dgmpipe.pages.captions import Caption, dump_config, provenance, write_captions
+from dgmpipe.pages.exhibit import training_row
+from dgmpipe.pages.reproduction import OPEN, STATEMENTS, Statement, computed, verdict
+from dgmpipe.pages.tables import Table, histogram, number, over_seeds, readable
+from dgmpipe.pages.tiers import TITLES, Tier
+from dgmpipe.plan.evaluations import EVALUATIONS, REAL
+from dgmpipe.plan.exhibits import SECTIONS, STUDIES, Exhibit, data_set, exhibits, has_digits
+from dgmpipe.plan.trainings import levels, trainings
 from dgmpipe.tracking.records import Record
 
-__all__ = [
-    "PAPER_MODELS",
-    "TITLES",
-    "dump_config",
-    "make_report",
-    "minute",
-    "pm",
-    "provenance",
-    "write_captions",
-]
+__all__ = ["make_report", "rule_of"]
 
-# A table with more is shown with its columns as rows.
-_MANY_COLUMNS = 8
-# The models of config.yaml, with what the paper's statements and pages call them.
-PAPER_MODELS = {
-    "realnvp": "Real NVP",
-    "otflow": "OT-Flow",
-    "vae": "VAE",
-    "dcgan_random": "DCGAN",
-    "dcgan_vae": "DCGAN from VAE",
-    "wgan_random": "WGAN",
-    "wgan_vae": "WGAN from VAE",
-    "classifier": "classifier",
+THUMBNAIL_PIXELS = 240
+# Of a sweep that no study asks about: what tells the points of each family apart.
+_HEADLINES = {
+    "flows": ("kl", "nll"),
+    "vae_evidence": ("log_evidence_mean", "gap_mean"),
+    "generators": ("energy_distance", "rejected"),
 }
-TITLES = PAPER_MODELS | {REAL: "real training images"}
+# How a verdict is marked: not by its colour alone.
+_MARKS = {True: ("✓", "holds"), False: ("✗", "fails"), None: ("?", "open")}
 
 
-def make_report(
-    config: Mapping[str, Any],
-    results: Path,
-    templates: Path,
-    snakefile: Path,
-) -> bool:
+class _Source(NamedTuple):
+    """A file that numbers come from, the rule that makes it, and where the page shows it."""
+
+    file: str
+    rule: str
+    anchor: str
+
+
+class _Shown(NamedTuple):
+    """A figure or table as the page's template takes it."""
+
+    name: str
+    label: str
+    title: str
+    section: str
+    caption: str
+    alt: str
+    image: str
+    thumbnail: str
+    size: tuple[int, int]
+    table: Table | None
+    files: list[str]
+    function: str
+    seconds: str
+    sources: list[_Source]
+    made_of: list[_Source]
+
+
+def make_report(results: Path, templates: Path) -> bool:
     """Write `report.html` of a tier, with its captions and its config beside it.
 
+    The page stands alone: it has all that it shows, and needs no network.
+
     Args:
-        config: The config of the invocation.
         results: Folder `results/{tier}`.
-        templates: Folder of the captions' templates, workflow/report.
-        snakefile: The workflow.
+        templates: Folder of the page's and the captions' templates, workflow/report.
 
     Returns:
         Whether there is anything to be shown.
 
     Raises:
-        subprocess.CalledProcessError: If Snakemake cannot make it; its output says why.
+        FileNotFoundError: If the workflow has never begun on the tier.
+        jinja2.TemplateError: If a template names what there never is.
+        ValueError: If a caption is no reStructuredText.
     """
-    made = write_captions(config, results, templates)
-    if not made:
+    tier = Tier(results)
+    captions = write_captions(tier, templates)
+    if not captions:
         return False
-    config_file = results / "config.yaml"
-    config_file.write_text(dump_config(config), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--nolock"]
-    command += ["--report", str(results / "report.html"), "--configfile", str(config_file)]
-    command += ["--report-stylesheet", str(templates / "style.css")]
-    subprocess.run(
-        [*command, "--", *map(str, made)], check=True, capture_output=True, encoding="utf-8"
-    )
-    return True
-
-
-def dump_config(config: Mapping[str, Any]) -> str:
-    """Return a config as YAML that says of each of the paper's models that is left out that it is.
-
-    Snakemake lays it over config.yaml, where the model is.
-    """
-    given = {name: block for name, block in config["models"].items() if block is not None}
-    models = dict.fromkeys(PAPER_MODELS) | given
-    return yaml.safe_dump({**config, "models": models}, sort_keys=False)
-
-
-def write_captions(config: Mapping[str, Any], results: Path, templates: Path) -> list[Path]:
-    """Write a caption for each figure and table there is, and the page that shows all of them.
-
-    A template takes its numbers from the tables, so that a caption cannot differ from them; one
-    whose table is not there yet says so instead.
-
-    Args:
-        config: The config of the invocation, whose exhibits these are.
-        results: Folder `results/{tier}`.
-        templates: Folder of the templates: of each figure and table, and of the page,
-            `workflow.rst`.
-
-    Returns:
-        The figures and tables.
-    """
-    read = read_config(config)
+    (results / "config.yaml").write_text(dump_config(tier.given), encoding="utf-8")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         undefined=jinja2.StrictUndefined,
+        autoescape=True,
         trim_blocks=True,
-        keep_trailing_newline=True,
+        lstrip_blocks=True,
     )
-    environment.filters["pm"] = pm
-    numbers = _numbers(read, results)
-    made, texts, shows = [], {}, {}
-    for exhibit in exhibits(read):
-        path = results / next(iter(exhibit.outputs.values()))
-        if path.exists():
-            made.append(path)
-            texts[exhibit.name] = _caption(environment, exhibit, numbers)
-            shows[exhibit.name] = _raw_html(_picture(path, texts[exhibit.name]))
-    page = environment.get_template("workflow.rst")
-    sections = {
-        section: [exhibit.name for exhibit in exhibits(read) if exhibit.section == section]
-        for section in SECTIONS
-    }
-    shown = {name: names for name, names in sections.items() if set(names) & set(shows)}
-    texts["workflow"] = page.render(numbers, captions=dict(texts), shows=shows, sections=shown)
-    (results / "captions").mkdir(exist_ok=True)
-    for name, text in texts.items():
-        (results / "captions" / f"{name}.rst").write_text(text, encoding="utf-8")
-    return made
+    page = environment.get_template("page.html").render(
+        style=(templates / "page.css").read_text(encoding="utf-8"),
+        **_contents(tier, captions, templates.parents[1] / "config"),
+    )
+    (results / "report.html").write_text(page, encoding="utf-8")
+    return True
 
 
-def _caption(environment: jinja2.Environment, exhibit: Exhibit, numbers: Mapping[str, Any]) -> str:
-    """Return the caption of a figure or table, which a tier that is not finished may not have."""
-    template = environment.get_template(f"{exhibit.caption or exhibit.name}.rst")
-    try:
-        return template.render(numbers, exhibit=exhibit, **exhibit.about)
-    except (jinja2.UndefinedError, LookupError):
-        return "The numbers of this caption are not computed yet.\n"
-
-
-def _picture(path: Path, caption: str) -> str:
-    """Return a figure or a table as HTML."""
-    if path.suffix == ".png":
-        # In lines, for docutils refuses long ones.
-        data = base64.encodebytes(path.read_bytes()).decode()
-        alternative = html.escape(" ".join(caption.split())[:150], quote=True)
-        return f'<img src="data:image/png;base64,{data}" alt="{alternative}"/>'
-    table = pd.read_csv(path)
-    index = len(table.columns) > _MANY_COLUMNS
-    if index:
-        keys = [name for name in ("model", "seed") if name in table and table[name].nunique() > 1]
-        table = table.set_index(keys or list(table.columns[:1])).T
-    shown = table.to_html(float_format=_number, na_rep="", border=0, index=index)
-    return f'<div class="numbers">{shown}</div>'
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
-
-
-def _raw_html(text: str) -> str:
-    """Return HTML as reStructuredText."""
-    return ".. raw:: html\n\n" + textwrap.indent(text, "   ")
-
-
-def pm(value: float, error: float) -> str:
-    """Write a number with its standard error, the error with two digits.
-
-    >>> pm(0.35921, 0.00354), pm(-151.067, 2.215), pm(0.00504, math.nan)
-    ('0.3592 ± 0.0035', '-151.1 ± 2.2', '0.00504')
-    """
-    if not error > 0:
-        return f"{value:.3g}"
-    decimals = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
-
-
-def _numbers(config: Config, results: Path) -> dict[str, Any]:
-    """Return what templates can name."""
-    tables = {
-        path.stem: pd.read_csv(path).to_dict("records") for path in results.glob("tables/*.csv")
-    }
-
-    def rows(table: str, model: str) -> list[dict[str, Any]]:
-        return [row for row in tables[table] if row["model"] == model]
-
-    def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [row for row in rows if row["seed"] == config.seeds[0]]
-
-    def named(table: str) -> list[str]:
-        """Return the models in a table but for the points of sweeps."""
-        models = dict.fromkeys(row["model"] for row in tables[table])
-        return [model for model in models if "@" not in model]
-
-    def measured(table: str, model: str, column: str, error: str = "") -> str:
-        """Write mean ± deviation over the seeds, or of one seed the number ± its own error."""
-        found = rows(table, model)
-        values = [row[column] for row in found]
-        if len(values) == 1:
-            return pm(values[0], found[0][error or f"{column}_standard_error"])
-        return pm(float(np.mean(values)), float(np.std(values, ddof=1)))
-
-    titles = {name: config.title(name) for name in config.models} | {REAL: "real training images"}
-    numbers: dict[str, Any] = {
-        "config": config,
-        "several": len(config.seeds) > 1,
-        "tables": tables,
-        "titles": titles,
-        "shown": shown,
-        "named": named,
-        "measured": measured,
-        "flow": lambda model: shown(rows("flows", model))[0],
-        "evidence": lambda model: shown(rows("vae_evidence", model))[0],
-        "answers": lambda study: _answers(config, study, pd.DataFrame(tables[f"study_{study}"])),
-        "gans": [name for name in config.of_family("gan") if "@" not in name],
-    }
-    numbers["posteriors"] = {
-        path.parents[1].name: _posteriors(path)
-        for path in results.glob(f"evaluation/*/seed_{config.seeds[0]}/posterior.npz")
-    }
-    if (floor := results / "evaluation/energy_floor.npz").exists():
-        numbers["floor_95"] = np.quantile(np.load(floor)["energy_distances"], FLOOR_QUANTILE)
-    if (moons := results / "data/moons.npz").exists():
-        numbers["moons_entropy"] = float(np.load(moons)["entropy"])
-    return numbers | provenance(results)
-
-
-def _answers(config: Config, study: str, table: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Yield for each model and measure of a study what was measured at each swept value."""
-    measures = config.studies[study].measures
-    keys = [name for name in table if name not in ("model", "seed", *measures)]
-    for model, measure in itertools.product(table["model"].unique(), measures):
-        of_points = table[table["model"] == model].groupby(keys, sort=False)[measure]
-        numbers = []
-        for values, found in of_points:
-            at = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in zip(keys, values, strict=True))
-            if found.notna().all():
-                numbers.append(f"{pm(found.mean(), found.std())} at {at}")
-        if numbers:
-            words = measure.split(".", 1)[1].replace("_", " ")
-            yield {"model": config.title(model), "measure": words, "numbers": numbers}
-
-
-def _posteriors(path: Path) -> list[dict[str, Any]]:
-    """Return index, label if any, evidence and bound of each image of a VAE's posteriors."""
-    arrays = np.load(path)
-    names = [name for name in ("index", "label", "log_evidence", "elbo") if name in arrays]
-    columns = zip(*(arrays[name].tolist() for name in names), strict=True)
-    return [dict(zip(names, values, strict=True)) for values in columns]
-
-
-def provenance(results: Path) -> dict[str, str]:
-    """Return what a tier's last invocation was made of, when and where, and versions here."""
-    record = Record.read(results / "invocation.json")
-    tags = record.tags if record else {}
-    changed = " with changes" if tags.get("git.dirty") == "true" else ""
-    begun, ended = (record.started, record.ended) if record else (None, None)
-    packages = ("torch", "torchvision", "scikit-learn", "numpy", "snakemake", "mlflow")
+def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dict[str, Any]:
+    config = tier.config
+    shown = list(_exhibits(tier, captions))
+    # What trainings decide comes first, and what is counted in the code last.
+    ordered = sorted(STATEMENTS, key=lambda statement: not statement.of_tier)
+    statements = [_statement(statement, tier, shown) for statement in ordered]
     return {
-        "commit": tags.get("git.commit", "unknown") + changed,
-        "config_digest": tags.get("config.digest", "unknown"),
-        "started": minute(begun),
-        "ended": minute(ended),
-        "machine": tags.get("machine") or machine(),
-        "versions": ", ".join(
-            [f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]
-        ),
+        "config": config,
+        "config_text": dump_config(tier.given),
+        "data_set": data_set(config),
+        "changes": tier.changes(configs) if configs.is_dir() else [],
+        "statements": statements,
+        "tally": _tally(statements),
+        "shown": shown,
+        "figures": [e for e in shown if e.image],
+        "sections": [
+            {"id": _section_id(name), "title": name, "shown": of_section}
+            for name in SECTIONS
+            if name != STUDIES and (of_section := [e for e in shown if e.section == name])
+        ],
+        "studies": list(_studies(tier, shown)),
+        "sweeps": list(_sweeps(tier)),
+        "companion": (tier.folder / "companion.html").exists(),
+        "trainings": _trainings(tier),
+        "rules": _rules(tier.folder),
+        "digests": _digests(tier),
+        "provenance": provenance(tier.folder),
     }
 
 
-def minute(milliseconds: int | None) -> str:
-    """Write a time in milliseconds since 1970 to the minute."""
-    if milliseconds is None:
-        return "unknown"
-    return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+def rule_of(tier: Tier, file: str) -> str:
+    """Return the rule of the workflow that makes a file of a tier.
+
+    Args:
+        tier: Whose config it is.
+        file: Its path below `results/{tier}/`.
+
+    Raises:
+        ValueError: If no rule makes it.
+    """
+    *between, name = file.split("/")
+    folder = between[0] if between else ""
+    if folder in ("figures", "tables"):
+        return name.rsplit(".", 1)[0]
+    if folder == "data":
+        return f"show_{name.removesuffix('.npz')}"
+    if folder in ("models", "benchmarks"):
+        model = between[1] if folder == "models" else name.rsplit("_seed_", 1)[0]
+        (depth,) = (n for n, models in enumerate(levels(tier.config)) if model in models)
+        return f"train_from_{depth}" if depth > 1 else ("train", "train_from")[depth]
+    if file == "evaluation/energy_floor.npz":
+        return "energy_floor"
+    for evaluation in EVALUATIONS:
+        if folder == "evaluation" and name in evaluation.outputs.values():
+            return evaluation.name
+    raise ValueError(f"no rule makes {file}")
+
+
+def _sources(tier: Tier, files: list[str], shown: set[str]) -> list[_Source]:
+    rules = {file: rule_of(tier, file) for file in files}
+    return [_Source(file, rule, rule if rule in shown else "") for file, rule in rules.items()]
+
+
+def _exhibits(tier: Tier, captions: Mapping[str, Caption]) -> Iterator[_Shown]:
+    """Yield the figures and tables in the order of the page, numbered."""
+    config = tier.config
+    further, tables = 0, 0
+    titles = {name: config.title(name) for name in config.models} | {REAL: TITLES[REAL]}
+    words = {} if has_digits(config) else {"digits": "classes", "digit": "class"}
+    for exhibit in exhibits(config):
+        if exhibit.name not in captions:
+            continue
+        caption, path = captions[exhibit.name], tier.folder / exhibit.shown
+        title, table, image, thumbnail, size = exhibit.title, None, "", "", (0, 0)
+        if exhibit.is_figure:
+            label, _, rest = title.partition(": ")
+            if label.startswith("Figure ") and rest:
+                title = rest
+            else:
+                further += 1
+                label = f"Figure S{further}"
+            image, thumbnail, size = _picture(path)
+        else:
+            tables += 1
+            label = f"Table {tables}"
+            table = _table(exhibit, pd.read_csv(path), titles, words, config.seeds[0])
+        yield _Shown(
+            name=exhibit.name,
+            label=label,
+            title=title[0].upper() + title[1:],
+            section=exhibit.section,
+            caption=_as_html(caption.text),
+            alt=caption.alt,
+            image=image,
+            thumbnail=thumbnail,
+            size=size,
+            table=table,
+            files=list(exhibit.outputs.values()),
+            function=exhibit.function,
+            seconds=_seconds(tier.folder / f"benchmarks/{exhibit.name}.tsv"),
+            sources=_sources(tier, caption.files, set(captions)),
+            made_of=_sources(
+                tier, [path for paths in exhibit.files.values() for path in paths], set(captions)
+            ),
+        )
+
+
+def _table(
+    exhibit: Exhibit,
+    table: pd.DataFrame,
+    titles: Mapping[str, str],
+    words: Mapping[str, str],
+    seed: int,
+) -> Table | None:
+    """Return a table as the page shows it; of a summary over one seed there is nothing to show."""
+    if exhibit.caption == "summary" and (table["seeds"] == 1).all():
+        return None
+    if exhibit.name == "class_histograms":
+        return histogram(table, seed, titles, words.get("digit", "digit"))
+    return readable(table, titles, words)
+
+
+def _picture(path: Path) -> tuple[str, str, tuple[int, int]]:
+    """Return a figure and a thumbnail of it as data URIs, and its size in pixels."""
+    with Image.open(path) as picture:
+        size = picture.size
+        small = picture.convert("RGB")
+        small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    small.save(data, "WEBP", quality=80)
+    return _uri("png", path.read_bytes()), _uri("webp", data.getvalue()), size
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _as_html(text: str) -> str:
+    """Return reStructuredText as HTML that may stand in a page as it is.
+
+    Raises:
+        ValueError: If it is not well-formed.
+    """
+    settings = {"halt_level": 2, "report_level": 5, "raw_enabled": False, "_disable_config": True}
+    settings |= {"file_insertion_enabled": False, "smart_quotes": False}
+    try:
+        parts = docutils.core.publish_parts(text, writer="html5", settings_overrides=settings)
+    except docutils.utils.SystemMessage as error:
+        raise ValueError(f"a caption cannot be shown: {error}") from None
+    return parts["body"].strip()
+
+
+def _seconds(benchmark: Path) -> str:
+    if not benchmark.exists():
+        return ""
+    seconds = pd.read_csv(benchmark, sep="\t")["s"].iloc[-1]
+    return f"{seconds:.1f}"
+
+
+def _section_id(section: str) -> str:
+    """Return an anchor: "Section 3: normalizing flows" is "section-3"."""
+    return section.split(":")[0].lower().replace(" ", "-")
+
+
+def _statement(statement: Statement, tier: Tier, shown: list[_Shown]) -> dict[str, Any]:
+    """Return a statement of the paper with ours, the verdict, and where both come from."""
+    tier.read.clear()
+    text, holds, name = computed(statement.ours, statement.of_tier, [tier])
+    names = {exhibit.name for exhibit in shown}
+    # Of several seeds each has its files; those of the first stand for them.
+    first = (
+        []
+        if not holds
+        else [file for file in tier.read if not re.search(rf"seed_(?!{tier.seeds[0]}/)", file)]
+    )
+    if not holds:
+        mark, kind = "–", "missing"
+    elif None in holds or len(set(holds)) == 1:
+        mark, kind = _MARKS[None if None in holds else holds[0]]
+    else:
+        mark, kind = "~", "mixed"
+    return {
+        "where": statement.where,
+        "links": list(_places(statement.where, shown)),
+        "paper": statement.paper,
+        "ours": text,
+        "verdict": verdict(holds, name, "here") if holds else OPEN,
+        "mark": mark,
+        "kind": kind,
+        "holds_if": statement.holds_if,
+        "because": statement.because,
+        "sources": _sources(tier, first, names),
+    }
+
+
+def _places(where: str, shown: list[_Shown]) -> Iterator[tuple[str, str]]:
+    """Yield where a statement leads: text and anchor of each figure or section that it names."""
+    if where.startswith("Fig."):
+        for figure in re.findall(r"\d+", where):
+            at = [e.name for e in shown if e.label == f"Figure {figure}"]
+            yield f"Figure {figure}", at[0] if at else ""
+    else:
+        section = f"Section {where.split('.')[0]}"
+        at = [e.section for e in shown if e.section.startswith(section)]
+        yield f"Section {where}", _section_id(at[0]) if at else ""
+
+
+def _tally(statements: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Return how many statements have each kind of verdict, in words."""
+    words = {
+        "holds": "hold",
+        "fails": "do not hold",
+        "mixed": "differ between trainings",
+        "open": "cannot be decided",
+        "missing": "are not computed yet",
+    }
+    counts = [(text, sum(s["kind"] == kind for s in statements)) for kind, text in words.items()]
+    return [(text, count) for text, count in counts if count]
+
+
+def _studies(tier: Tier, shown: list[_Shown]) -> Iterator[dict[str, Any]]:
+    """Yield for each study that has a table: its question, the answer in numbers, its exhibits."""
+    by_name = {exhibit.name: exhibit for exhibit in shown}
+    bars = "Means over the seeds; bars reach from the least to the greatest."
+    for name, study in tier.config.studies.items():
+        table, figure = by_name.get(f"study_{name}"), by_name.get(f"study_{name}_figure")
+        if table is None:
+            continue
+        numbers = tier.table(f"study_{name}")
+        keys = [key for key in numbers if key not in ("seed", *study.measures)]
+        yield {
+            "id": f"study-{name}",
+            "title": f"Study {name.replace('_', ' ')}",
+            "question": study.question,
+            "note": _as_html(study.note),
+            "answer": over_seeds(numbers, keys, study.measures, _titles(tier)),
+            # Without what their captions say where they stand alone.
+            "table": table._replace(caption="<p>Every point of the sweep, seed by seed.</p>"),
+            "figure": figure and figure._replace(caption=f"<p>{bars}</p>"),
+        }
+
+
+def _titles(tier: Tier) -> dict[str, str]:
+    return {name: tier.config.title(name) for name in tier.config.models}
+
+
+def _sweeps(tier: Tier) -> Iterator[dict[str, Any]]:
+    """Yield the sweeps that no study asks about, with what tells their points apart."""
+    config = tier.config
+    asked = {study.sweep for study in config.studies.values()}
+    for name, points in config.sweeps.items():
+        if name in asked:
+            continue
+        values = {point.name: {"base": point.model, **point.values} for point in points}
+        tables, found = [], pd.DataFrame()
+        for table, measures in _HEADLINES.items():
+            if not (tier.folder / f"tables/{table}.csv").exists():
+                continue
+            rows = tier.table(table)
+            rows = rows[rows["model"].isin(values)]
+            if len(rows):
+                tables.append(table)
+                kept = rows[["model", "seed", *(m for m in measures if m in rows)]]
+                found = kept if found.empty else found.merge(kept, "outer", ["model", "seed"])
+        if found.empty:
+            continue
+        found = found.sort_values("model", key=lambda names: names.map(list(values).index))
+        of_points = pd.DataFrame([values[model] for model in found["model"]], index=found.index)
+        keys = list(of_points.columns)
+        numbers = pd.concat([of_points, found.drop(columns=["model", "seed"])], axis="columns")
+        numbers = numbers.rename(columns={"base": "model"})
+        yield {
+            "id": f"sweep-{name}",
+            "title": f"Sweep {name.replace('_', ' ')}",
+            "points": len(points),
+            "answer": over_seeds(
+                numbers,
+                ["model", *keys[1:]],
+                [m for ms in _HEADLINES.values() for m in ms],
+                _titles(tier),
+            ),
+            "tables": tables,
+        }
+
+
+def _trainings(tier: Tier) -> list[list[str]]:
+    """Return a row a training: model, seed, its key, and what there is to know of it."""
+    rows = []
+    for model, seed in trainings(tier.config):
+        row, how_far = training_row(tier.folder, model, seed)
+        record = Record.read(tier.folder / f"runs/{model}_seed_{seed}.json")
+        key = record.tags.get("dgmpipe.key", "unknown") if record else "unknown"
+        empty = [how_far, *["–"] * 7]
+        rows.append([tier.config.title(model), str(seed), key, *(row or empty)])
+    return rows
+
+
+def _rules(results: Path) -> list[list[str]]:
+    """Return a row a rule that has run: its jobs, their time and the most memory of one."""
+    jobs: dict[str, list[pd.Series]] = {}
+    for path in sorted(results.glob("benchmarks/**/*.tsv")):
+        rule = path.stem if path.parent.name == "benchmarks" else path.parent.name
+        jobs.setdefault(rule, []).append(pd.read_csv(path, sep="\t").iloc[-1])
+    by_time = sorted(jobs.items(), key=lambda item: -sum(job["s"] for job in item[1]))
+    rows = []
+    for rule, ran in by_time:
+        memory = pd.to_numeric(pd.Series([job["max_rss"] for job in ran]), errors="coerce").max()
+        rows.append(
+            [rule, str(len(ran)), f"{sum(job['s'] for job in ran):,.1f}", number(round(memory, 0))]
+        )
+    return rows
+
+
+def _digests(tier: Tier) -> list[tuple[str, str]]:
+    """Return names and digests of the data that the trainings were done on."""
+    records = (
+        Record.read(tier.folder / f"runs/{model}_seed_{seed}.json")
+        for model, seed in trainings(tier.config)
+    )
+    found = dict.fromkeys((name, d) for record in records if record for name, d in record.datasets)
+    return sorted((name, digest) for name, digest in found)
 
 
 def main() -> None:
-    """Make the report of a tier whose config comes on stdin as JSON.
+    """Make the report of a tier from its folder.
 
     No result depends on it: should it fail, one warning says so.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
-    for name in ("results", "templates", "snakefile"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("results", type=Path, help="folder results/{tier}")
+    parser.add_argument("--templates", type=Path, default=Path("workflow/report"))
     arguments = parser.parse_args()
     try:
-        if make_report(json.load(sys.stdin), **vars(arguments)):
+        if make_report(**vars(arguments)):
             print(f"{arguments.results / 'report.html'} shows all of it", file=sys.stderr)
-    except subprocess.CalledProcessError as error:
-        last = (error.stderr.strip() or "it said nothing").splitlines()[-1]
-        print(f"warning: no report.html was made: {last}", file=sys.stderr)
-    except (OSError, KeyError, ValueError, jinja2.TemplateError) as error:
-        print(f"warning: no report.html was made: {error}", file=sys.stderr)
+    except (OSError, LookupError, ValueError, UserError, jinja2.TemplateError) as error:
+        said = error if str(error) else type(error).__name__
+        print(f"warning: no report.html was made: {said}", file=sys.stderr)
 
 
 if __name__ == "__main__":

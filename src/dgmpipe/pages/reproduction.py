@@ -12,11 +12,11 @@ from sklearn.isotonic import isotonic_regression
 from dgmpipe.evaluation.flow_report import KDE_POINTS, RK4_STEPS
 from dgmpipe.evaluation.flows import joined_at
 from dgmpipe.evaluation.judge import without_a_digit
+from dgmpipe.pages.captions import pm
 from dgmpipe.pages.deviations import DEVIATIONS, Deviation
-from dgmpipe.pages.report import TITLES, pm
-from dgmpipe.pages.tiers import Tier
+from dgmpipe.pages.tiers import TITLES, Tier
 
-__all__ = ["STATEMENTS", "Earlier", "Statement", "verdict", "write_pages"]
+__all__ = ["OPEN", "STATEMENTS", "Earlier", "Statement", "computed", "verdict", "write_pages"]
 
 REPRODUCTION = """\
 # What the paper says, and what comes out
@@ -689,12 +689,13 @@ def write_pages(tiers: list[Tier], docs: Path, configs: Path, command: str) -> N
         (docs / f"{name}.md").write_text(page, encoding="utf-8")
 
 
-def verdict(holds: Sequence[bool | None], tier: str) -> str:
+def verdict(holds: Sequence[bool | None], tier: str, place: str = "there") -> str:
     """Return the verdict on a statement, in the words of the page.
 
     Args:
         holds: Whether it holds, of each training; of one that no training changes, once.
         tier: Name of the trainings' tier; "" of a statement that no training changes.
+        place: How the page speaks of a tier that is not the paper's.
     """
     count, agreed = len(holds), len(set(holds)) == 1
     if None in holds:
@@ -703,10 +704,10 @@ def verdict(holds: Sequence[bool | None], tier: str) -> str:
         return "reproduced" if holds[0] else "not reproduced"
     number = "one training" if count == 1 else f"{count} trainings"
     if not agreed:
-        word = "mixed" if tier == "paper" else "mixed there"
+        word = "mixed" if tier == "paper" else f"mixed {place}"
         return f"{word}: holds in {sum(map(bool, holds))} of {number}"
     if tier != "paper":
-        return f"{'holds' if holds[0] else 'does not hold'} there, {number}"
+        return f"{'holds' if holds[0] else 'does not hold'} {place}, {number}"
     if count < LEAST_TRAININGS:
         return f"{'consistent' if holds[0] else 'contradicted'}, {number}"
     return f"{'reproduced' if holds[0] else 'not reproduced'}, {number}"
@@ -718,15 +719,26 @@ def _statement(statement: Statement, tiers: list[Tier]) -> str:
     rows += [("", "*before:*", held_if, f"replaced: {why}", old) for held_if, why, old in earlier]
     page = ""
     for section, said, criterion, reason, compute in rows:
-        text, word, name = _computed(compute, of_tier, tiers)
+        text, holds, name = computed(compute, of_tier, tiers)
+        word = verdict(holds, name) if holds else OPEN
         page += _row(section, said, text, criterion, reason, name, word)
     return page
 
 
-def _computed(
+def computed(
     ours: Callable[[Tier], tuple[str, bool | None]], of_tier: bool, tiers: list[Tier]
-) -> tuple[str, str, str]:
-    """Return text, verdict and tier by the first tier that has come to it, of all its seeds."""
+) -> tuple[str, list[bool | None], str]:
+    """Return what is said here by the first tier that has come to it, and whether it holds.
+
+    Args:
+        ours: As that of a statement; likewise `of_tier`.
+        of_tier: Whether it depends on a tier.
+        tiers: In the order of preference.
+
+    Returns:
+        The text, by the first seed; whether it holds, by each seed; the tier's name, "" where it
+        depends on none. No seed and an empty text if no tier has come to it.
+    """
     for tier in tiers:
         found = []
         for seed in tier.seeds if of_tier else tier.seeds[:1]:
@@ -736,8 +748,8 @@ def _computed(
                 continue
         if found:
             name = tier.name if of_tier else ""
-            return found[0][0], verdict([holds for _, holds in found], name), name
-    return "", OPEN, ""
+            return found[0][0], [holds for _, holds in found], name
+    return "", [], ""
 
 
 def _deviation(deviation: Deviation, tiers: list[Tier]) -> str:

@@ -1,6 +1,7 @@
 """What a tier has computed, to be looked at."""
 
 import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,29 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from dgmpipe.config import Config, read_config
 from dgmpipe.config.read import tier_changes
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import load_mnist
 from dgmpipe.models.storage import load_model
 from dgmpipe.models.vae import VAE
+from dgmpipe.plan.evaluations import REAL
 from dgmpipe.tracking.records import Record
 
-__all__ = ["Tier"]
+__all__ = ["PAPER_MODELS", "TITLES", "Tier"]
+
+# The models of config.yaml, with what the paper's statements and pages call them.
+PAPER_MODELS = {
+    "realnvp": "Real NVP",
+    "otflow": "OT-Flow",
+    "vae": "VAE",
+    "dcgan_random": "DCGAN",
+    "dcgan_vae": "DCGAN from VAE",
+    "wgan_random": "WGAN",
+    "wgan_vae": "WGAN from VAE",
+    "classifier": "classifier",
+}
+TITLES = PAPER_MODELS | {REAL: "real training images"}
 
 
 class Tier:
@@ -27,11 +43,19 @@ class Tier:
     Args:
         results: Folder `results/{tier}`.
         images: Folder of the IDX files.
+
+    Attributes:
+        name: Of the tier.
+        folder: `results/{tier}`.
+        seeds: Those that its last invocation's config names.
+        read: The files below the folder that numbers were taken from, in that order.
     """
 
-    def __init__(self, results: Path, images: Path) -> None:
-        self.name = results.name
-        self._results, self._images = results, images
+    def __init__(self, results: Path, images: Path = Path("results/data/mnist")) -> None:
+        self.name, self.folder = results.name, results
+        self.read: dict[str, None] = {}
+        self._images = images
+        self._tables: dict[str, pd.DataFrame] = {}
         self._invocation = Record.read(results / "invocation.json")
         self.seeds: list[int] = self._invocation.config["seeds"] if self._invocation else [0]
         self._seed = self.seeds[0]
@@ -42,13 +66,42 @@ class Tier:
         other._seed = seed
         return other
 
+    @functools.cached_property
+    def given(self) -> dict[str, Any]:
+        """The config of its last invocation as it was given, the paper's models in its order.
+
+        Raises:
+            FileNotFoundError: If there was none.
+        """
+        if self._invocation is None:
+            raise FileNotFoundError(f"{self.folder} has no invocation.json")
+        blocks = self._invocation.config["models"]  # sorted, as all that is in a record
+        models = {name: blocks[name] for name in PAPER_MODELS if name in blocks} | blocks
+        return {**self._invocation.config, "models": models}
+
+    @functools.cached_property
+    def config(self) -> Config:
+        """The same, checked and complete."""
+        return read_config(self.given)
+
+    def _file(self, path: str) -> Path:
+        self.read[path] = None
+        return self.folder / path
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table."""
+        path = self._file(f"tables/{name}.csv")
+        if name not in self._tables:
+            self._tables[name] = pd.read_csv(path)
+        return self._tables[name]
+
     def changes(self, configs: Path) -> list[str]:
         """Return where its last invocation differed from the tier's file in a folder of configs."""
         return tier_changes(self._invocation.config, configs) if self._invocation else []
 
     def row(self, table: str, **keys: Any) -> dict[str, Any]:
         """Return the row of a table, of the tier's seed, in which columns have these values."""
-        rows = pd.read_csv(self._results / "tables" / f"{table}.csv")
+        rows = self.table(table)
         if "seed" in rows:
             keys["seed"] = self._seed
         for column, value in keys.items():
@@ -59,31 +112,34 @@ class Tier:
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Return all rows of a table."""
-        return pd.read_csv(self._results / "tables" / f"{table}.csv").to_dict("records")
+        return self.table(table).to_dict("records")
 
     def arrays(self, model: str, name: str) -> dict[str, np.ndarray]:
         """Return the arrays of an evaluation of a model, such as "latent" of "vae"."""
-        path = self._results / f"evaluation/{model}/seed_{self._seed}/{name}.npz"
-        return dict(np.load(path))
+        return dict(np.load(self._file(f"evaluation/{model}/seed_{self._seed}/{name}.npz")))
+
+    def data(self, name: str) -> dict[str, np.ndarray]:
+        """Return the arrays that Figure 2 or 3 shows, "moons" or "images"."""
+        return dict(np.load(self._file(f"data/{name}.npz")))
 
     def floor(self) -> np.ndarray:
         """Return the energy distances of real images, shape (D,), of `energy_floor.npz`."""
-        return np.load(self._results / "evaluation/energy_floor.npz")["energy_distances"]
+        return np.load(self._file("evaluation/energy_floor.npz"))["energy_distances"]
 
     def history(self, model: str) -> pd.DataFrame:
         """Return a row an evaluation of a training."""
-        return pd.read_csv(self._results / f"models/{model}/seed_{self._seed}/history.csv")
+        return pd.read_csv(self._file(f"models/{model}/seed_{self._seed}/history.csv"))
 
     def load(self, model: str) -> nn.Module:
         """Return a trained model."""
-        folder = self._results / f"models/{model}/seed_{self._seed}"
+        folder = self.folder / f"models/{model}/seed_{self._seed}"
         if not (folder / "summary.json").exists():
             raise FileNotFoundError(f"{folder} has no model yet")
         return load_model(folder)
 
     def evidence_images(self) -> tuple[VAE, Tensor, Tensor]:
         """Return the VAE, the test images (N, 1, 28, 28) of `evidence.csv`, their log p(x) (N,)."""
-        evidence = pd.read_csv(self._results / f"evaluation/vae/seed_{self._seed}/evidence.csv")
+        evidence = pd.read_csv(self._file(f"evaluation/vae/seed_{self._seed}/evidence.csv"))
         vae = self.load("vae")
         assert isinstance(vae, VAE)
         images, _ = load_mnist(self._images, "t10k")

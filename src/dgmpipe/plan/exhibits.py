@@ -10,7 +10,15 @@ from dgmpipe.errors import UserError
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL, measurable, subjects
 from dgmpipe.plan.trainings import trainings
 
-__all__ = ["SECTIONS", "Exhibit", "exhibits", "figure_of_model", "study_exhibits"]
+__all__ = [
+    "SECTIONS",
+    "Exhibit",
+    "data_set",
+    "exhibits",
+    "figure_of_model",
+    "has_digits",
+    "study_exhibits",
+]
 
 PROBLEM = "Section 2: the problem and its examples"
 FLOWS = "Section 3: normalizing flows"
@@ -64,6 +72,11 @@ class Exhibit:
             return {form: f"figures/{self.name}.{form}" for form in ("png", "pdf")}
         return {"csv": f"tables/{self.name}.csv"}
 
+    @property
+    def shown(self) -> str:
+        """The first of its files, which pages show."""
+        return next(iter(self.outputs.values()))
+
 
 def _trained(model: str, seed: int, file: str) -> str:
     return f"models/{model}/seed_{seed}/{file}"
@@ -91,6 +104,17 @@ def named(config: Config, models: Iterable[str]) -> list[str]:
 def titles(config: Config, models: Iterable[str]) -> list[str]:
     """Return what models are called, real images included."""
     return ["real training images" if m == REAL else config.title(m) for m in models]
+
+
+def data_set(config: Config) -> str:
+    """Return what the images of a config are called."""
+    name = config.data.images.name
+    return {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}.get(name, name)
+
+
+def has_digits(config: Config) -> bool:
+    """Return whether the images of a config are MNIST's or some of them."""
+    return config.data.images.name.split("-")[0] == "mnist"
 
 
 def _shown(config: Config, model: str, seed: int) -> str:
@@ -165,7 +189,7 @@ def _problem(config: Config) -> list[Exhibit]:
         ),
         Exhibit(
             "figure_03_mnist",
-            "Figure 3: MNIST",
+            f"Figure 3: {data_set(config)}",
             PROBLEM,
             "dgmpipe.figures.figure_03:from_files",
             {"arrays": ["data/images.npz"]},
@@ -296,7 +320,7 @@ def _training_curves(config: Config) -> list[Exhibit]:
                 "curves": [
                     {
                         "colour": kinds.index(config.models[m].kind),
-                        "started": config.models[m].start is not None,
+                        "start": (start := config.models[m].start) and config.title(start),
                         "title": config.title(m),
                     }
                     for m in gans
@@ -356,7 +380,7 @@ def _generator_tables(config: Config) -> list[Exhibit]:
         found.append(
             Exhibit(
                 "class_histograms",
-                "Digits that the generators draw",
+                f"{'Digits' if has_digits(config) else 'Classes'} that the generators draw",
                 GANS,
                 f"{tables}:class_histograms",
                 {"classes": _of_all(config, judged, "classes.csv")},

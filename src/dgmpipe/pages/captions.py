@@ -1,0 +1,233 @@
+"""What the pages say: captions with their numbers, and what a tier's last invocation was."""
+
+import itertools
+import math
+import platform
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+import pandas as pd
+import yaml
+
+from dgmpipe.config import Config
+from dgmpipe.figures.figure_11 import FLOOR_QUANTILE
+from dgmpipe.jobs.provenance import machine
+from dgmpipe.pages.tiers import PAPER_MODELS, TITLES, Tier
+from dgmpipe.plan.evaluations import REAL
+from dgmpipe.plan.exhibits import Exhibit, data_set, exhibits, has_digits
+from dgmpipe.tracking.records import Record
+
+__all__ = [
+    "NOT_COMPUTED",
+    "Caption",
+    "dump_config",
+    "minute",
+    "pm",
+    "provenance",
+    "write_captions",
+]
+
+NOT_COMPUTED = "The numbers of this caption are not computed yet.\n"
+
+
+class Caption(NamedTuple):
+    """The caption of a figure or table.
+
+    Attributes:
+        text: What it says, as reStructuredText.
+        alt: Of a figure, what is to be seen on it, for who cannot see it.
+        files: Where its numbers come from, below `results/{tier}/`.
+    """
+
+    text: str
+    alt: str
+    files: list[str]
+
+
+def dump_config(config: Mapping[str, Any]) -> str:
+    """Return a config as YAML that says of each of the paper's models that is left out that it is.
+
+    Snakemake lays it over config.yaml, where the model is.
+    """
+    given = {name: block for name, block in config["models"].items() if block is not None}
+    models = dict.fromkeys(PAPER_MODELS) | given
+    return yaml.safe_dump({**config, "models": models}, sort_keys=False)
+
+
+def write_captions(tier: Tier, templates: Path) -> dict[str, Caption]:
+    """Write the captions of a tier's figures and tables to its folder `captions`.
+
+    A template takes its numbers from the tables, so that a caption cannot differ from them; one
+    whose table is not there yet says so instead.
+
+    Args:
+        tier: Whose figures and tables these are.
+        templates: Folder of the templates, workflow/report.
+
+    Returns:
+        The caption of each figure and table there is, by name, in the paper's order.
+
+    Raises:
+        jinja2.TemplateError: If a template names what there never is.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["pm"] = pm
+    numbers = _numbers(tier)
+    folder = tier.folder / "captions"
+    captions = {}
+    for exhibit in exhibits(tier.config):
+        if (tier.folder / exhibit.shown).exists():
+            captions[exhibit.name] = caption = _caption(environment, exhibit, tier, numbers)
+            folder.mkdir(exist_ok=True)
+            (folder / f"{exhibit.name}.rst").write_text(caption.text, encoding="utf-8")
+    return captions
+
+
+def _caption(
+    environment: jinja2.Environment, exhibit: Exhibit, tier: Tier, numbers: Mapping[str, Any]
+) -> Caption:
+    template = environment.get_template(f"{exhibit.caption or exhibit.name}.rst")
+    tier.read.clear()
+    try:
+        filled = template.make_module({**numbers, "exhibit": exhibit, **exhibit.about})
+    except FileNotFoundError:  # of a tier that has not come so far; anything else is a slip
+        return Caption(NOT_COMPUTED, exhibit.title, [])
+    alt = str(vars(filled)["alt"]) if exhibit.is_figure else ""
+    return Caption(str(filled), " ".join(alt.split()).replace("\\|", "|"), list(tier.read))
+
+
+def pm(value: float, error: float) -> str:
+    """Write a number with its standard error, the error with two digits.
+
+    >>> pm(0.35921, 0.00354), pm(-151.067, 2.215), pm(0.00504, math.nan)
+    ('0.3592 ± 0.0035', '-151.1 ± 2.2', '0.00504')
+    """
+    if not error > 0:
+        return f"{value:.3g}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+class _Tables(Mapping[str, list[dict[str, Any]]]):
+    """The rows of a tier's tables by name; a table that is not there raises FileNotFoundError."""
+
+    def __init__(self, tier: Tier) -> None:
+        self._tier = tier
+
+    def __getitem__(self, name: str) -> list[dict[str, Any]]:
+        return self._tier.rows(name)
+
+    def __contains__(self, name: object) -> bool:
+        return (self._tier.folder / f"tables/{name}.csv").exists()
+
+    def __iter__(self) -> Iterator[str]:
+        return (path.stem for path in sorted(self._tier.folder.glob("tables/*.csv")))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+def _numbers(tier: Tier) -> dict[str, Any]:
+    """Return what templates can name. What is not computed yet raises FileNotFoundError."""
+    config = tier.config
+
+    def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [row for row in rows if row["seed"] == config.seeds[0]]
+
+    def named(table: str) -> list[str]:
+        """Return the models in a table but for the points of sweeps."""
+        models = dict.fromkeys(row["model"] for row in tier.rows(table))
+        return [model for model in models if "@" not in model]
+
+    def measured(table: str, model: str, column: str, error: str = "") -> str:
+        """Write mean ± deviation over the seeds, or of one seed the number ± its own error."""
+        found = [row for row in tier.rows(table) if row["model"] == model]
+        if not found:
+            raise FileNotFoundError(f"{table} has no row of {model}")
+        values = [row[column] for row in found]
+        if len(values) == 1:
+            return pm(values[0], found[0][error or f"{column}_standard_error"])
+        return pm(float(np.mean(values)), float(np.std(values, ddof=1)))
+
+    digits = has_digits(config)
+    return {
+        "config": config,
+        "several": len(config.seeds) > 1,
+        "tables": _Tables(tier),
+        "titles": {name: config.title(name) for name in config.models} | {REAL: TITLES[REAL]},
+        "shown": shown,
+        "named": named,
+        "measured": measured,
+        "flow": lambda model: tier.row("flows", model=model),
+        "evidence": lambda model: tier.row("vae_evidence", model=model),
+        "answers": lambda study: _answers(config, study, tier.table(f"study_{study}")),
+        "gans": [name for name in config.of_family("gan") if "@" not in name],
+        "posteriors": lambda model: _posteriors(tier.arrays(model, "posterior")),
+        "floor_95": lambda: float(np.quantile(tier.floor(), FLOOR_QUANTILE)),
+        "moons_entropy": lambda: float(tier.data("moons")["entropy"]),
+        "intensities": lambda: math.prod(tier.data("images")["images"].shape[1:]),
+        "data_set": data_set(config),
+        "class_word": "digit" if digits else "class",
+        "class_words": "digits" if digits else "classes",
+        "some_shown": "a digit" if digits else "something of a class",
+        "none_shown": "no digit" if digits else "nothing of any class",
+    }
+
+
+def _answers(config: Config, study: str, table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield for each model and measure of a study what was measured at each swept value."""
+    measures = config.studies[study].measures
+    keys = [name for name in table if name not in ("model", "seed", *measures)]
+    for model, measure in itertools.product(table["model"].unique(), measures):
+        of_points = table[table["model"] == model].groupby(keys, sort=False)[measure]
+        numbers = []
+        for values, found in of_points:
+            at = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in zip(keys, values, strict=True))
+            if found.notna().all():
+                numbers.append(f"{pm(found.mean(), found.std())} at {at}")
+        if numbers:
+            words = measure.split(".", 1)[1].replace("_", " ")
+            yield {"model": config.title(model), "measure": words, "numbers": numbers}
+
+
+def _posteriors(arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return index, label if any, evidence and bound of each image of a VAE's posteriors."""
+    names = [name for name in ("index", "label", "log_evidence", "elbo") if name in arrays]
+    columns = zip(*(arrays[name].tolist() for name in names), strict=True)
+    return [dict(zip(names, values, strict=True)) for values in columns]
+
+
+def provenance(results: Path) -> dict[str, str]:
+    """Return what a tier's last invocation was made of, when and where, and versions here."""
+    record = Record.read(results / "invocation.json")
+    tags = record.tags if record else {}
+    changed = " with changes" if tags.get("git.dirty") == "true" else ""
+    begun, ended = (record.started, record.ended) if record else (None, None)
+    packages = ("torch", "torchvision", "scikit-learn", "numpy", "snakemake", "mlflow")
+    return {
+        "commit": tags.get("git.commit", "unknown") + changed,
+        "config_digest": tags.get("config.digest", "unknown"),
+        "started": minute(begun),
+        "ended": minute(ended),
+        "machine": tags.get("machine") or machine(),
+        "versions": ", ".join(
+            [f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in packages)]
+        ),
+    }
+
+
+def minute(milliseconds: int | None) -> str:
+    """Write a time in milliseconds since 1970 to the minute."""
+    if milliseconds is None:
+        return "unknown"
+    return datetime.fromtimestamp(milliseconds / 1000).astimezone().strftime("%Y-%m-%d %H:%M %Z")
