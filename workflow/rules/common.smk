@@ -1,5 +1,6 @@
 import functools
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -13,8 +14,9 @@ from dgmpipe.jobs.locks import take_lock
 from dgmpipe.plan.digests import source_digest
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL, subjects
 from dgmpipe.plan.exhibits import exhibits, figure_of_model, study_exhibits
+from dgmpipe.plan.schedule import Plan, Schedule
+from dgmpipe.plan.summary import summary
 from dgmpipe.plan.trainings import (
-    core_hours,
     data_digest,
     effective_settings,
     image_folder,
@@ -24,6 +26,7 @@ from dgmpipe.plan.trainings import (
 )
 from dgmpipe.tracking.records import start_heartbeat
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 # The code beside this file, unless the workflow was fetched without it.
 HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
@@ -192,24 +195,42 @@ def start():
         raise WorkflowError(
             f"another Snakemake is making {RESULTS} in this folder; wait until it has ended"
         )
-    jobs = [
-        job for job in workflow.dag.needrun_jobs() if job.rule.name.startswith("train")
-    ]
-    if planned := [
-        (job.wildcards.model, job.wildcards.seed) for job in jobs if job.wildcards
-    ]:
-        hours = core_hours(CONFIG, planned, Path("results"))
-        print(
-            f"{len(planned)} trainings, about {hours:.1f} core hours without evaluations",
-            file=sys.stderr,
-        )
-    track("start")
+    announce()
+    tell("dgmpipe.tracking.runs", "start", "--results", RESULTS)
     start_heartbeat(Path(RESULTS, "invocation.json"))
 
 
-def track(event):
-    """Tell MLflow that an invocation starts or ends; whatever happens there stops nothing."""
+def announce():
+    """Say how much there is to train, and to the screen which jobs there are."""
+    dag, schedule = workflow.dag, Schedule(CONFIG, Path("results"))
+    jobs = {}
+    for job in dag.jobs:
+        number = dag.jobid(job)
+        planned = schedule.job(
+            number,
+            job.rule.name,
+            job.wildcards_dict,
+            after=frozenset(map(dag.jobid, dag.job_dependencies(job))),
+            stands=not dag.needrun(job),
+        )
+        if planned:
+            jobs[number] = planned
+    gpus = workflow.global_resources.get("gpu")
+    plan = Plan(
+        CONFIG.tier,
+        jobs,
+        cores=workflow.cores if workflow.local_exec else workflow.nodes,
+        gpus=gpus and gpus.value,
+    )
+    logger.info(plan.sentence(), extra={"news": "plan", "plan": plan})
+
+
+def finish(event):
+    """Copy what is new to MLflow, make the report and say what has come out."""
     tell("dgmpipe.tracking.runs", event, "--results", RESULTS)
+    make_report()
+    text = summary(CONFIG, Path(RESULTS), EXHIBITS) if event == "finished" else ""
+    logger.info(text, extra={"news": "summary"})
 
 
 def make_report():
@@ -225,10 +246,24 @@ def make_report():
     )
 
 
+# What the screen says while a module works before the first job or after the last.
+DOING = {
+    "dgmpipe.tracking.runs": "telling MLflow",
+    "dgmpipe.pages.report": "making the report",
+}
+
+
 def tell(module, *arguments):
-    subprocess.run(
+    """Run a module and pass on what it says; whatever happens there stops nothing."""
+    logger.info(DOING[module], extra={"news": "doing"})
+    ran = subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
         input=json.dumps(config),
+        stderr=subprocess.PIPE,
         encoding="utf-8",
         check=False,
     )
+    for line in ran.stderr.splitlines():
+        level = logging.WARNING if line.startswith("warning") else logging.INFO
+        logger.log(level, line, extra={"news": "notice"})
+    logger.info("", extra={"news": "doing"})

@@ -5,7 +5,6 @@ import base64
 import html
 import itertools
 import json
-import math
 import platform
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from dgmpipe.figures.figure_11 import FLOOR_QUANTILE
 from dgmpipe.jobs.provenance import machine
 from dgmpipe.plan.evaluations import REAL
 from dgmpipe.plan.exhibits import SECTIONS, Exhibit, exhibits
+from dgmpipe.plan.summary import pm
 from dgmpipe.tracking.records import Record
 
 __all__ = [
@@ -175,18 +175,6 @@ def _number(value: float) -> str:
 def _raw_html(text: str) -> str:
     """Return HTML as reStructuredText."""
     return ".. raw:: html\n\n" + textwrap.indent(text, "   ")
-
-
-def pm(value: float, error: float) -> str:
-    """Write a number with its standard error, the error with two digits.
-
-    >>> pm(0.35921, 0.00354), pm(-151.067, 2.215), pm(0.00504, math.nan)
-    ('0.3592 ± 0.0035', '-151.1 ± 2.2', '0.00504')
-    """
-    if not error > 0:
-        return f"{value:.3g}"
-    decimals = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def _numbers(config: Config, results: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ __all__ = [
     "image_folder",
     "levels",
     "training_key",
+    "training_seconds",
     "trainings",
 ]
 
@@ -128,20 +129,30 @@ def training_key(config: Config, model: str, seed: int, code: dict[str, str]) ->
     )
 
 
+def training_seconds(config: Config, results: Path) -> dict[str, float]:
+    """Return about how many processor seconds a training of each model takes.
+
+    Args:
+        config: The config.
+        results: Folder of the tiers' results, where earlier trainings may have left their times.
+    """
+    measured = _milliseconds_a_step(results)
+    return {
+        model: settings.steps * measured.get(settings.kind, config.kind(model).step_ms) / 1000
+        for model, settings in config.models.items()
+    }
+
+
 def core_hours(config: Config, trainings: Iterable[tuple[str, int]], results: Path) -> float:
     """Return about how many core hours trainings take, by what others of their kind have taken.
 
     Args:
         config: The config.
         trainings: Models and seeds.
-        results: Folder of the tiers' results, where earlier trainings may have left their times.
+        results: Folder of the tiers' results.
     """
-    measured = _milliseconds_a_step(results)
-    total = 0.0
-    for model, _ in trainings:
-        settings, kind = config.models[model], config.kind(model)
-        total += settings.steps * measured.get(settings.kind, kind.step_ms)
-    return total / 3.6e6
+    seconds = training_seconds(config, results)
+    return sum(seconds[model] for model, _ in trainings) / 3600
 
 
 def _milliseconds_a_step(results: Path) -> dict[str, float]:

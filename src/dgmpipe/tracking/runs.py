@@ -22,6 +22,7 @@ import psutil
 from dgmpipe.config import Config, read_config
 from dgmpipe.config.kinds import KINDS, Family
 from dgmpipe.errors import Interrupted
+from dgmpipe.jobs.progress import note_measures
 from dgmpipe.jobs.provenance import git_state, machine
 from dgmpipe.jobs.redaction import redacted
 from dgmpipe.jobs.usage import Usage
@@ -179,6 +180,7 @@ class RunLogger:
         Beside it goes what the training uses of its machine. Values that the run has from before
         an interruption are not logged again.
         """
+        note_measures(row)
         with contextlib.suppress(OSError, psutil.Error):
             self._sample(int(row["step"]))
         self._log_row(row)
