@@ -106,7 +106,7 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
         figure = ROOT / "docs/paper-tier/figures/figure_11_energy_distance.png"
         (RESULTS / "figures").mkdir()
         shutil.copy(figure, RESULTS / "figures")
-        finish_invocation("FINISHED", RESULTS.glob("figures/*"), RESULTS / "invocation.json")
+        finish_invocation("FINISHED", RESULTS / "invocation.json")
         client = MlflowClient(STORE)
         experiment = client.get_experiment_by_name("dgmpipe-smoke").experiment_id
         runs = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])}

@@ -523,13 +523,13 @@ def test_the_end_copies_figures_and_tables_and_closes_what_is_open(tier: str) ->
     for file in files:
         file.parent.mkdir()
         file.write_text("content")
-    finish_invocation("FINISHED", files, INVOCATION)
+    finish_invocation("FINISHED", INVOCATION)
     assert _statuses(tier) == ["FINISHED", "KILLED"]
     client, run_id = MlflowClient(tracking_uri()), _runs(tier)[0].info.run_id
     for file in files:
         (artifact,) = client.list_artifacts(run_id, file.parent.name)
         assert artifact.path == str(file)
-    finish_invocation("FAILED", files, INVOCATION)  # there is nothing left to close
+    finish_invocation("FAILED", INVOCATION)  # there is nothing left to close
     assert _statuses(tier) == ["FINISHED", "KILLED"]
 
 
@@ -542,7 +542,7 @@ def test_a_damaged_record_is_none(tier: str, content: str) -> None:
     (run,) = _runs(tier)
     _assert_complete(run)
     assert "mlflow.parentRunId" not in run.data.tags
-    finish_invocation("FINISHED", [], INVOCATION)
+    finish_invocation("FINISHED", INVOCATION)
     assert INVOCATION.read_text() == content
 
 

@@ -3,6 +3,7 @@
 Every process of Snakemake imports this module, so that it imports little.
 """
 
+import contextlib
 import logging
 import sys
 
@@ -54,10 +55,8 @@ class LogHandler(LogHandlerBase):
     def _give_up(self, error: Exception) -> None:
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
-            try:
+            with contextlib.suppress(Exception):  # it may be broken altogether
                 watcher.abandon()
-            except Exception:  # it may be broken altogether
-                pass
         reason = str(error) or type(error).__name__
         print(f"warning: {reason}; Snakemake's own output follows", file=sys.stderr)
 

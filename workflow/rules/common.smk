@@ -25,6 +25,7 @@ from dgmpipe.plan.trainings import (
     trainings,
 )
 from dgmpipe.tracking.records import start_heartbeat
+from dgmpipe.tracking.runs import continue_invocation, end_invocation
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -49,6 +50,9 @@ except UserError as error:
 
 RESULTS = f"results/{CONFIG.tier}"
 REPORT = HERE.parent / "report"
+INVOCATION = Path(RESULTS, "invocation.json")
+# Whether this invocation only draws figures and tables anew, of which MLflow is told later.
+REDRAWS = False
 
 # The seed that figures are drawn from; tables have all of them.
 SHOWN_SEED = CONFIG.seeds[0]
@@ -195,13 +199,18 @@ def start():
         raise WorkflowError(
             f"another Snakemake is making {RESULTS} in this folder; wait until it has ended"
         )
-    announce()
-    tell("dgmpipe.tracking.runs", "start", "--results", RESULTS)
-    start_heartbeat(Path(RESULTS, "invocation.json"))
+    plan = announce()
+    global REDRAWS
+    REDRAWS = plan.only_exhibits and continue_invocation(
+        CONFIG.tier, config, INVOCATION
+    )
+    if not REDRAWS:
+        tell("dgmpipe.tracking.runs", "start", "--results", RESULTS)
+    start_heartbeat(INVOCATION)
 
 
 def announce():
-    """Say how much there is to train, and to the screen which jobs there are."""
+    """Say how much there is to train, and to the screen which jobs there are; return the plan."""
     dag, schedule = workflow.dag, Schedule(CONFIG, Path("results"))
     jobs = {}
     for job in dag.jobs:
@@ -223,18 +232,27 @@ def announce():
         gpus=gpus and gpus.value,
     )
     logger.info(plan.sentence(), extra={"news": "plan", "plan": plan})
+    return plan
 
 
 def finish(event):
     """Copy what is new to MLflow, make the report and say what has come out."""
-    tell("dgmpipe.tracking.runs", event, "--results", RESULTS)
+    if REDRAWS:
+        end_invocation(event.upper(), INVOCATION)
+    else:
+        tell("dgmpipe.tracking.runs", event, "--results", RESULTS)
     make_report()
     text = summary(CONFIG, Path(RESULTS), EXHIBITS) if event == "finished" else ""
     logger.info(text, extra={"news": "summary"})
 
 
 def make_report():
-    """Write report.html; should that fail, no result is lost."""
+    """Write report.html if it lacks anything; should that fail, no result is lost."""
+    shown = [Path(RESULTS, f) for e in EXHIBITS for f in e.outputs.values()]
+    times = [path.stat().st_mtime for path in shown if path.exists()]
+    page = Path(RESULTS, "report.html")
+    if page.exists() and page.stat().st_mtime > max(times, default=0):
+        return
     files = {
         "results": RESULTS,
         "templates": REPORT,

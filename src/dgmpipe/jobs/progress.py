@@ -1,6 +1,6 @@
 """Progress that suits where it is shown: a bar on a terminal, a line now and then in a log.
 
-A job of the workflow also keeps it in a small file beside its log, which the workflow's screen reads.
+A job of the workflow also keeps it in a small file beside its log, which the screen reads.
 """
 
 import contextlib

@@ -60,6 +60,11 @@ class Plan:
     cores: int = 1
     gpus: int | None = None
 
+    @property
+    def only_exhibits(self) -> bool:
+        """Whether nothing is trained or measured, only drawn and tabled."""
+        return all(job.stands or job.stage == EXHIBITS for job in self.jobs.values())
+
     def sentence(self) -> str:
         """Return how many jobs and trainings there are to do and about how long these take."""
         jobs = [job for job in self.jobs.values() if not job.stands]
@@ -126,7 +131,9 @@ class Schedule:
         for path in paths:
             try:
                 with path.open(newline="", encoding="utf-8") as file:
-                    found += [float(row["cpu_time"]) for row in csv.DictReader(file, delimiter="\t")]
+                    found += [
+                        float(row["cpu_time"]) for row in csv.DictReader(file, delimiter="\t")
+                    ]
             except (OSError, KeyError, ValueError):
                 continue
         return sum(found) / len(found) if found else None

@@ -154,7 +154,9 @@ def _table(config: Config, subjects: str, numbers: list[Number]) -> Iterator[str
     over = f", mean ± deviation of {seeds} seeds" if seeds > 1 else ""
     rows = [[subjects + over, *(measure.title for measure in measures)]]
     for model in models:
-        cells = [_cell([n for n in numbers if (n.model, n.measure) == (model, m)]) for m in measures]
+        cells = [
+            _cell([n for n in numbers if (n.model, n.measure) == (model, m)]) for m in measures
+        ]
         rows.append(["  " + ("real images" if model == REAL else config.title(model)), *cells])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

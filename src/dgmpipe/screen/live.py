@@ -77,7 +77,7 @@ def picture(state: State, height: int = 2 * _ROWS) -> Group:
     for name, share, stand, total in state.stages():
         stages.add_row(f"  {name}", _bar(share, _WIDE), f"{stand} of {total}")
     rows = max(3, height - len(STAGES) - 6)  # a blank line before each part, and the headline
-    parts = [_headline(state), stages]
+    parts: list[Text | Table] = [_headline(state), stages]
     if state.running:
         parts.append(_running(list(state.running.values()), rows))
     if state.doing:

@@ -38,7 +38,7 @@ class Running:
     @property
     def share(self) -> float | None:
         """How much of it is done, from 0 to 1, if it says so."""
-        return self.progress and self.progress["step"] / max(self.progress["total"], 1)
+        return self.progress["step"] / max(self.progress["total"], 1) if self.progress else None
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class State:
         return planned or max(self.total, len(self._done) + len(self.running))
 
     def stages(self) -> list[tuple[str, float, int, int]]:
-        """Return of each stage its name, the share done, and the jobs that stand and that there are.
+        """Return of each stage its name, the share done, the jobs that stand and all its jobs.
 
         The share counts what running jobs have done.
         """

@@ -4,7 +4,6 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TextIO
@@ -164,7 +163,7 @@ class Watcher:
         return []
 
     def _after(self, record: logging.LogRecord) -> list[logging.LogRecord]:
-        said = record.levelno >= logging.WARNING or getattr(record, "news", "")
+        said = record.levelno >= logging.WARNING or bool(getattr(record, "news", ""))
         if said or record.getMessage().startswith("Complete log"):
             self._view.say(record.getMessage(), "error" if record.levelno >= logging.ERROR else "")
         return []

@@ -15,7 +15,8 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
@@ -28,10 +29,26 @@ from dgmpipe.jobs.redaction import redacted
 from dgmpipe.jobs.usage import Usage
 from dgmpipe.plan.digests import config_digest
 from dgmpipe.plan.trainings import data_digest
-from dgmpipe.tracking.mlflow_copy import Copy, close_abandoned, failure, follow_folder
 from dgmpipe.tracking.records import Record, now, process_name, start_heartbeat
 
-__all__ = ["RunLogger", "catch_up", "finish_invocation", "start_invocation"]
+if TYPE_CHECKING:
+    from dgmpipe.tracking.mlflow_copy import Copy
+
+__all__ = [
+    "RunLogger",
+    "catch_up",
+    "continue_invocation",
+    "end_invocation",
+    "finish_invocation",
+    "start_invocation",
+]
+
+
+def _mlflow() -> ModuleType:
+    """Return the module that imports MLflow, which takes seconds."""
+    from dgmpipe.tracking import mlflow_copy
+
+    return mlflow_copy
 
 
 # What a run of a family answers, and where to look.
@@ -73,7 +90,7 @@ _CONTESTS = (
 
 def _warn(error: BaseException, outer: BaseException | None = None) -> None:
     advice = "the work goes on without it, and `make track` logs later what is missing"
-    print(f"warning: {failure(error, outer)}; {advice}", file=sys.stderr, flush=True)
+    print(f"warning: {_mlflow().failure(error, outer)}; {advice}", file=sys.stderr, flush=True)
 
 
 def _say(line: str) -> None:
@@ -171,7 +188,7 @@ class RunLogger:
 
     @_harmless
     def _open(self) -> None:
-        self._copy = Copy(self._record)
+        self._copy: Copy = _mlflow().Copy(self._record)
         self.failed = self._copy.deleted  # and stays deleted
 
     def log_row(self, row: Mapping[str, float]) -> None:
@@ -249,7 +266,41 @@ def start_invocation(
         pid: The workflow's process; this one by default.
     """
     before = Record.read(invocation)
-    record = Record(
+    record = _invocation(tier, config, pid)
+    record.write(invocation)
+    _follow_folder()
+    _mlflow().Copy(record).add_files()
+    if before:
+        _complete(before)
+    _mlflow().close_abandoned(tier, lambda: _living(invocation.parent))
+
+
+def continue_invocation(tier: str, config: Mapping[str, Any], invocation: Path) -> bool:
+    """Take up the record of the last invocation, for one that only draws figures anew.
+
+    MLflow is not told: the run of the last invocation gets the new figures from `catch_up`, or when
+    the next invocation starts.
+
+    Args:
+        tier: Tier of the config.
+        config: The whole config.
+        invocation: The file of the record.
+
+    Returns:
+        Whether there is a record that has ended, of the same config; else nothing is written.
+    """
+    before, record = Record.read(invocation), _invocation(tier, config)
+    if before is None or before.status not in ("FINISHED", "FAILED"):
+        return False
+    if before.tags.get("config.digest") != record.tags["config.digest"]:
+        return False
+    record.id, record.started = before.id, before.started
+    record.write(invocation)
+    return True
+
+
+def _invocation(tier: str, config: Mapping[str, Any], pid: int | None = None) -> Record:
+    return Record(
         name=f"pipeline {tier}",
         note=(
             f"One invocation of the pipeline on the tier `{tier}`: how well do the models make"
@@ -268,12 +319,6 @@ def start_invocation(
         config=dict(config),
         datasets=sorted(set(_datasets(config))),
     )
-    record.write(invocation)
-    _follow_folder()
-    Copy(record).add_files()
-    if before:
-        _complete(before)
-    close_abandoned(tier, lambda: _living(invocation.parent))
 
 
 def _datasets(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -283,28 +328,43 @@ def _datasets(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield _data_name(read, model), data_digest(read, model)
 
 
-def finish_invocation(status: str, files: Iterable[Path], invocation: Path) -> None:
+def end_invocation(status: str, invocation: Path) -> Record | None:
+    """Note that an invocation has ended and what its figures and tables are.
+
+    Args:
+        status: FINISHED or FAILED.
+        invocation: File that `start_invocation` wrote.
+
+    Returns:
+        Its record, unless there is none or it had ended before.
+    """
+    record, results = Record.read(invocation), invocation.parent
+    if record is None or record.status != "RUNNING":
+        return None
+    for path in sorted([*results.glob("figures/*.png"), *results.glob("tables/*")]):
+        record.files.setdefault(path.parent.name, []).append(str(path))
+    record.end(status)
+    record.write(invocation)
+    return record
+
+
+def finish_invocation(status: str, invocation: Path) -> None:
     """Note that an invocation has ended, and copy to MLflow what it lacks of its results.
 
     Args:
         status: FINISHED or FAILED; trainings that are open even now were killed.
-        files: Its figures and tables, each for a folder of artifacts with the name of its own.
         invocation: File that `start_invocation` wrote.
     """
-    record = Record.read(invocation)
-    if record is None or record.status != "RUNNING":
+    record = end_invocation(status, invocation)
+    if record is None:
         return
-    for path in sorted(files):
-        record.files.setdefault(path.parent.name, []).append(str(path))
-    record.end(status)
-    record.write(invocation)
     catch_up(invocation.parent)
     # Its trainings ended with it, on whatever machine.
-    close_abandoned(record.tier, lambda: _living(invocation.parent, but_of=record.id))
+    _mlflow().close_abandoned(record.tier, lambda: _living(invocation.parent, but_of=record.id))
 
 
 def _follow_folder() -> None:
-    if changed := follow_folder():
+    if changed := _mlflow().follow_folder():
         _say(f"MLflow's database follows its folder here ({changed} places of files)")
 
 
@@ -342,15 +402,15 @@ def catch_up(results: Path) -> int:
     for contest in _CONTESTS:
         _register_best(contest, completed)
     for tier in {record.tier for record in records}:
-        close_abandoned(tier, lambda: _living(results))
+        _mlflow().close_abandoned(tier, lambda: _living(results))
     return len(completed)
 
 
-def _complete(record: Record) -> Copy | None:
+def _complete(record: Record) -> "Copy | None":
     """Copy a run that has ended and return the copy, unless someone deleted it."""
     if record.ended is None:
         return None
-    copy = Copy(record)
+    copy: Copy = _mlflow().Copy(record)
     if copy.deleted:
         return None
     if history := record.file("history.csv"):
@@ -362,7 +422,7 @@ def _complete(record: Record) -> Copy | None:
     return copy
 
 
-def _add_model(record: Record, copy: Copy) -> None:
+def _add_model(record: Record, copy: "Copy") -> None:
     """Log the generator of a training; one that torch cannot export costs a warning."""
     summary = record.file("summary.json")
     # A judge makes nothing, and of a kind that there is no more there is no code.
@@ -380,7 +440,7 @@ def _add_model(record: Record, copy: Copy) -> None:
         copy.add_model(*exported)
 
 
-def _register_best(contest: _Contest, completed: Iterable[tuple[Record, Copy]]) -> None:
+def _register_best(contest: _Contest, completed: Iterable[tuple[Record, "Copy"]]) -> None:
     """Register the generator of the training that ended with the lowest value."""
     trained = [
         (value, record, copy)
@@ -439,8 +499,7 @@ def _tell(event: str, results: Path) -> None:
             config = json.load(sys.stdin)
             start_invocation(config["tier"], config, invocation, pid=os.getppid())
         else:
-            files = [*results.glob("figures/*.png"), *results.glob("tables/*")]
-            finish_invocation(event.upper(), files, invocation)
+            finish_invocation(event.upper(), invocation)
     except Exception as error:
         record = Record.read(invocation)
         if record is None or not record.warned:
@@ -460,7 +519,7 @@ def _catch_up_all(folders: Iterable[Path]) -> int:
                 print(f"{folder}: MLflow has all of {completed} runs")
             total += completed
     except Exception as error:
-        print(f"error: {failure(error)}", file=sys.stderr)
+        print(f"error: {_mlflow().failure(error)}", file=sys.stderr)
         return 1
     if not total:
         print("results/ has no record of a run that has ended; there is nothing to log")
