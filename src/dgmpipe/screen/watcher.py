@@ -15,7 +15,13 @@ __all__ = ["MODES", "Lines", "Watcher", "watcher"]
 MODES = ("screen", "lines", "snakemake")
 
 # What Snakemake says in passing that a user waits for.
-_TELLING = ("Terminating processes", "Will exit after", "Trying to restart", "SLURM run ID")
+_TELLING = (
+    "Terminating processes",
+    "Will exit after",
+    "Trying to restart",
+    "SLURM run ID",
+    "Complete log",
+)
 _TAIL = 15  # lines of the log of what failed
 _BLANK = {"None", ""}  # what a record without a message says after it went through a queue
 
@@ -159,12 +165,13 @@ class Watcher:
         elif record.levelno >= logging.WARNING or news or (not event and text.startswith(_TELLING)):
             error, warning = record.levelno >= logging.ERROR, record.levelno >= logging.WARNING
             self._view.say(text, "error" if error else "warning" if warning else "")
-        self._view.show(self._state)
+        if not self._ended:
+            self._view.show(self._state)
         return []
 
     def _after(self, record: logging.LogRecord) -> list[logging.LogRecord]:
         said = record.levelno >= logging.WARNING or bool(getattr(record, "news", ""))
-        if said or record.getMessage().startswith("Complete log"):
+        if said or record.getMessage().startswith(_TELLING):
             self._view.say(record.getMessage(), "error" if record.levelno >= logging.ERROR else "")
         return []
 
