@@ -399,7 +399,7 @@ with job(snakemake.log[0], 1):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Terminal, list[str], int]:
-    """A workflow of two jobs, one of which fails: the terminal, what it showed, and the exit code."""
+    """A workflow of two jobs, one of which fails: the terminal, what it showed, its exit code."""
     folder = tmp_path_factory.mktemp("workflow")
     (folder / "Snakefile").write_text(SNAKEFILE)
     (folder / "train.py").write_text(SCRIPT)

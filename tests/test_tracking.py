@@ -191,7 +191,7 @@ def test_an_invocation_makes_database_experiment_and_parent(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     (parent,) = _runs("laptop")
     assert parent.info.status == "RUNNING"
-    assert parent.info.run_name == "pipeline laptop"
+    assert parent.info.run_name == "laptop"
     assert parent.data.tags.items() >= {"tier": "laptop", "dgmpipe.key": "pipeline"}.items()
     assert parent.data.tags.keys() >= git_state().keys()
     results = Path(store.removeprefix("sqlite:///")).parent
@@ -357,7 +357,7 @@ def test_a_training_is_a_nested_run_with_all_that_tells_it_apart(tier: str) -> N
     _train(_logger(tier))
     parent, _, child = _runs(tier)
     _assert_complete(child)
-    assert child.info.run_name == "vae seed 3"
+    assert child.info.run_name == "vae 3"
     expected = {
         "mlflow.parentRunId": parent.info.run_id,
         "tier": tier,

@@ -12,6 +12,7 @@ import functools
 import json
 import math
 import os
+import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -28,8 +29,10 @@ from dgmpipe.jobs.provenance import git_state, machine
 from dgmpipe.jobs.redaction import redacted
 from dgmpipe.jobs.usage import Usage
 from dgmpipe.plan.digests import config_digest
-from dgmpipe.plan.trainings import data_digest
+from dgmpipe.plan.summary import Number, main_numbers, pm
+from dgmpipe.plan.trainings import data_digest, trainings
 from dgmpipe.tracking.records import Record, now, process_name, start_heartbeat
+from dgmpipe.tracking.view import colour
 
 if TYPE_CHECKING:
     from dgmpipe.tracking.mlflow_copy import Copy
@@ -74,17 +77,31 @@ _QUESTIONS: dict[Family, str] = {
 
 
 class _Contest(NamedTuple):
-    """Models that compete for a registered model: by a metric that all of them log, the lower."""
+    """Models that compete for a registered model.
+
+    Attributes:
+        name: Of the contest.
+        measure: Name of the measure of the tables that they are ranked by.
+        best: "lowest" or "highest".
+        metric: What ranks them while no table has any, after the last step, the lower the better.
+        meaning: What the measure is, in words.
+    """
 
     name: str
+    measure: str
+    best: str
     metric: str
     meaning: str
 
 
 _CONTESTS = (
-    _Contest("flow", "held_out_nll", "negative log-likelihood of held-out moons, eq. (8), in nats"),
-    _Contest("vae", "held_out_negative_elbo", "bound of -log p(x) of test images, eq. (22)"),
-    _Contest("gan", "energy_distance", "energy distance to test images"),
+    _Contest("flow", "nll", "lowest", "held_out_nll", "negative log-likelihood, eq. (8), in nats"),
+    _Contest(
+        "vae", "log_evidence", "highest", "held_out_negative_elbo", "log p(x) of test images, nats"
+    ),
+    _Contest(
+        "gan", "energy_distance", "lowest", "energy_distance", "energy distance to test images"
+    ),
 )
 
 
@@ -153,7 +170,7 @@ class RunLogger:
         settings, kind = config.models[model], config.kind(model)
         about = (kind.settings.__doc__ or "").splitlines()[0]
         self._record = Record(
-            name=f"{model} seed {seed}",
+            name=f"{model} {seed}",
             note=f"Training of `{model}` with seed {seed} on the tier `{config.tier}`. {about} "
             + _QUESTIONS[kind.family],
             tier=config.tier,
@@ -164,6 +181,7 @@ class RunLogger:
                 "seed": str(seed),
                 "device": self._usage.device_name(),
                 "machine": machine(),
+                "mlflow.runColor": colour(config.of_family(kind.family), model),
                 "dgmpipe.key": key,
                 "config.digest": config_digest(settings.model_dump()),
                 **git_state(),
@@ -300,13 +318,14 @@ def continue_invocation(tier: str, config: Mapping[str, Any], invocation: Path) 
 
 
 def _invocation(tier: str, config: Mapping[str, Any], pid: int | None = None) -> Record:
+    read = read_config(config)
     return Record(
-        name=f"pipeline {tier}",
+        name=tier,
         note=(
             f"One invocation of the pipeline on the tier `{tier}`: how well do the models make"
-            " the paper's figures again? Figures and tables are its artifacts, the trainings the"
-            " runs below it. To compare the four GANs, select their runs and look at the chart of"
-            " `energy_distance`."
+            " the paper's figures again? Its metrics are the main numbers of the tables, with their"
+            " standard errors; figures and tables are its artifacts, the trainings the runs below"
+            " it. docs/mlflow.md has the link that shows the four GANs in one chart."
         ),
         tier=tier,
         tags={
@@ -317,15 +336,17 @@ def _invocation(tier: str, config: Mapping[str, Any], pid: int | None = None) ->
         },
         process=process_name(pid),
         config=dict(config),
-        datasets=sorted(set(_datasets(config))),
+        params={
+            "seeds": ", ".join(map(str, read.seeds)),
+            "trainings": len(trainings(read)),
+            "images": read.data.images.name,
+            "moons_noise": read.data.moons.noise,
+            "device": read.device,
+        },
+        datasets=sorted(
+            {(_data_name(read, model), data_digest(read, model)) for model in read.models}
+        ),
     )
-
-
-def _datasets(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the data of all trainings of a config."""
-    read = read_config(config)
-    for model in read.models:
-        yield _data_name(read, model), data_digest(read, model)
 
 
 def end_invocation(status: str, invocation: Path) -> Record | None:
@@ -397,16 +418,53 @@ def catch_up(results: Path) -> int:
         Number of the runs that are complete in MLflow now.
     """
     _follow_folder()
-    records = _records(results)
-    completed = [(record, copy) for record in records if (copy := _complete(record))]
+    records, numbers = _records(results), main_numbers(results)
+    measures = {record.id: _measures(record, results, numbers) for record in records}
+    completed = [
+        (record, copy) for record in records if (copy := _complete(record, measures[record.id]))
+    ]
     for contest in _CONTESTS:
-        _register_best(contest, completed)
+        _register_best(contest, completed, measures)
     for tier in {record.tier for record in records}:
         _mlflow().close_abandoned(tier, lambda: _living(results))
     return len(completed)
 
 
-def _complete(record: Record) -> "Copy | None":
+def _measures(record: Record, results: Path, numbers: Iterable[Number]) -> dict[str, float]:
+    """Return what the tables have of a run, with standard errors, by the names of metrics.
+
+    Of a training they are those of its model and seed, if the table is not older than the training;
+    of an invocation the means over the seeds of every model but the points of sweeps.
+    """
+    if "model" not in record.tags:
+        found: dict[str, list[tuple[float, float]]] = {}
+        for n in numbers:
+            if "@" not in n.model:
+                found.setdefault(f"{n.measure.name}/{n.model}", []).append((n.value, n.error))
+        return {
+            name: value for key, pairs in found.items() for name, value in _mean(key, pairs).items()
+        }
+    summary = record.file("summary.json")
+    measured: dict[str, float] = {}
+    for n in numbers:
+        table = results / f"tables/{n.measure.table}.csv"
+        if (n.model, str(n.seed)) != (record.tags["model"], record.tags["seed"]) or summary is None:
+            continue
+        if table.stat().st_mtime >= summary.stat().st_mtime:
+            measured[f"final/{n.measure.name}"] = n.value
+            measured[f"final/{n.measure.name}_error"] = n.error
+    return measured
+
+
+def _mean(key: str, pairs: list[tuple[float, float]]) -> dict[str, float]:
+    """Return the mean over seeds and its error: of one seed its own, of several the deviation."""
+    values = [value for value, _ in pairs]
+    error = statistics.stdev(values) if len(values) > 1 else pairs[0][1]
+    measure, model = key.split("/")
+    return {key: statistics.fmean(values), f"{measure}_error/{model}": error}
+
+
+def _complete(record: Record, measures: Mapping[str, float] | None = None) -> "Copy | None":
     """Copy a run that has ended and return the copy, unless someone deleted it."""
     if record.ended is None:
         return None
@@ -415,6 +473,7 @@ def _complete(record: Record) -> "Copy | None":
         return None
     if history := record.file("history.csv"):
         copy.add_rows(_history(history), record.ended)
+    copy.set_measures(measures or {}, int(record.params.get("steps", 0)), record.ended)
     copy.close()
     copy.add_files()
     if record.status == "FINISHED" and not copy.has_model:
@@ -440,22 +499,45 @@ def _add_model(record: Record, copy: "Copy") -> None:
         copy.add_model(*exported)
 
 
-def _register_best(contest: _Contest, completed: Iterable[tuple[Record, "Copy"]]) -> None:
-    """Register the generator of the training that ended with the lowest value."""
-    trained = [
-        (value, record, copy)
+def _register_best(
+    contest: _Contest,
+    completed: Iterable[tuple[Record, "Copy"]],
+    measures: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Register the generator of the best training, by the tables or, before them, histories."""
+    of_family = [
+        (record, copy)
         for record, copy in completed
-        if copy.has_model and math.isfinite(value := _final(record, contest.metric))
+        if copy.has_model and record.tags["family"] == contest.name
+    ]
+    measure = f"final/{contest.measure}"
+    measured = [
+        (value, record, copy)
+        for record, copy in of_family
+        if math.isfinite(value := measures[record.id].get(measure, math.nan))
+    ]
+    trained = measured or [
+        (value, record, copy)
+        for record, copy in of_family
+        if math.isfinite(value := _final(record, contest.metric))
     ]
     if not trained:
         return
-    value, best, copy = min(trained, key=lambda entry: entry[0])
+    highest = measured and contest.best == "highest"
+    value, best, copy = (max if highest else min)(trained, key=lambda entry: entry[0])
+    if measured:
+        number = pm(value, measures[best.id].get(f"{measure}_error", math.nan))
+        reason = f"`{measure}` {number}, the {contest.best} of {len(trained)} trainings."
+    else:
+        reason = (
+            f"`{contest.metric}` {value:.6g} after the last step, the lowest of"
+            f" {len(trained)} trainings."
+        )
     copy.register(
         f"dgmpipe-{best.tier}-{contest.name}",
-        f"The generator z -> x with the lowest {contest.meaning} (`{contest.metric}`), of the"
+        f"The generator z -> x with the {contest.best} {contest.meaning} (`{measure}`), of the"
         f" trainings on the tier `{best.tier}`; it has the alias `best`.",
-        f"{best.name}: `{contest.metric}` {value:.6g} after the last step, the lowest of"
-        f" {len(trained)} trainings.",
+        f"{best.name}: {reason}",
     )
 
 
