@@ -19,6 +19,7 @@ PARTS = (
     ("figures",),
     ("plan",),
     ("tracking",),
+    ("screen",),
     ("pages",),
 )
 LEVEL = {part: level for level, parts in enumerate(PARTS) for part in parts}

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from dgmpipe.plan.digests import config_digest, content_digest
 _MNIST = "974cd3860c28"
 
 __all__ = [
-    "core_hours",
     "data_digest",
     "effective_settings",
     "image_digest",
@@ -141,18 +139,6 @@ def training_seconds(config: Config, results: Path) -> dict[str, float]:
         model: settings.steps * measured.get(settings.kind, config.kind(model).step_ms) / 1000
         for model, settings in config.models.items()
     }
-
-
-def core_hours(config: Config, trainings: Iterable[tuple[str, int]], results: Path) -> float:
-    """Return about how many core hours trainings take, by what others of their kind have taken.
-
-    Args:
-        config: The config.
-        trainings: Models and seeds.
-        results: Folder of the tiers' results.
-    """
-    seconds = training_seconds(config, results)
-    return sum(seconds[model] for model, _ in trainings) / 3600
 
 
 def _milliseconds_a_step(results: Path) -> dict[str, float]:
