@@ -87,10 +87,10 @@ def test_a_plan_says_how_much_there_is_to_train(config: Config, tmp_path: Path) 
         "2 trainings, about 0.0 core hours without evaluations; 3 jobs in all"
     )
     assert plan("flows").sentence() == "1 job, none of them a training"
-    assert plan("flows", "figure_02_moons").only_exhibits
-    assert not plan("flows", "evidence").only_exhibits
-    assert not plan("train").only_exhibits
-    assert plan("train", stands=True).only_exhibits
+    assert plan("flows", "figure_02_moons").only_draws
+    assert not plan("flows", "evidence").only_draws
+    assert not plan("train").only_draws
+    assert plan("train", stands=True).only_draws
 
 
 def test_gpus_limit_trainings_and_nothing_else() -> None:

@@ -201,9 +201,7 @@ def start():
         )
     plan = announce()
     global REDRAWS
-    REDRAWS = plan.only_exhibits and continue_invocation(
-        CONFIG.tier, config, INVOCATION
-    )
+    REDRAWS = plan.only_draws and continue_invocation(CONFIG.tier, config, INVOCATION)
     if not REDRAWS:
         tell("dgmpipe.tracking.runs", "start", "--results", RESULTS)
     start_heartbeat(INVOCATION)
@@ -224,12 +222,12 @@ def announce():
         )
         if planned:
             jobs[number] = planned
-    gpus = workflow.global_resources.get("gpu")
+    gpus = workflow.global_resources.get("gpu")  # a number, or one with its unit
     plan = Plan(
         CONFIG.tier,
         jobs,
         cores=workflow.cores if workflow.local_exec else workflow.nodes,
-        gpus=gpus and gpus.value,
+        gpus=getattr(gpus, "value", gpus),
     )
     logger.info(plan.sentence(), extra={"news": "plan", "plan": plan})
     return plan

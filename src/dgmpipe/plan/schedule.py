@@ -61,9 +61,9 @@ class Plan:
     gpus: int | None = None
 
     @property
-    def only_exhibits(self) -> bool:
+    def only_draws(self) -> bool:
         """Whether nothing is trained or measured, only drawn and tabled."""
-        return all(job.stands or job.stage == EXHIBITS for job in self.jobs.values())
+        return all(job.stands or job.stage in (DATA, EXHIBITS) for job in self.jobs.values())
 
     def sentence(self) -> str:
         """Return how many jobs and trainings there are to do and about how long these take."""
