@@ -168,11 +168,11 @@ LINES = """() => [...document.querySelectorAll('.js-plotly-plot')].map(plot => O
 # Of every chart the type of the vertical axis, and the colours of the lines by their names.
 AXES = """() => [...document.querySelectorAll('.js-plotly-plot')].map(plot => [
     plot.layout.yaxis.type, Object.fromEntries(
-        plot.data.filter(line => line.y && line.y.length).map(l => [l.name, l.line.color]))])"""
+        plot.data.filter(line => line.y && line.y.length).map(l => [l.name, l.marker.color]))])"""
 
 
 def test_a_link_opens_one_chart_of_the_four_gans(reviewed: Reviewed, page: Page) -> None:
-    (link,) = re.findall(r"/#/experiments/1\?[^\s>]+", (ROOT / "docs/mlflow.md").read_text())
+    (link,) = re.findall(r"/#/experiments/1/runs\?[^\s>]+", (ROOT / "docs/mlflow.md").read_text())
     page.goto(reviewed.uri + link)
     page.get_by_text("4 matching runs").wait_for()
     complete = f"lines => Object.keys(lines).length == {len(GANS)}"

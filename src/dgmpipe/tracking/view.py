@@ -52,7 +52,6 @@ def view_state() -> str:
         "useGlobalXaxisKey": True,
         "useGlobalLineSmoothing": True,
     }
-    name = "The energy distance of the GANs over their training"
     state = {
         "searchFilter": "tags.family = 'gan'",
         "orderByKey": f"metrics.`final/{_METRIC}`",
@@ -64,7 +63,14 @@ def view_state() -> str:
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": [chart],
         "compareRunSections": [
-            {"uuid": section, "name": name, "display": True, "isReordered": False}
+            {
+                "uuid": section,
+                "name": "The GANs over their training",
+                "display": True,
+                "isReordered": False,
+                "columns": 1,
+                "cardHeight": 480,
+            }
         ],
         "isAccordionReordered": True,
         "hideEmptyCharts": True,
