@@ -111,7 +111,9 @@ def test_a_chain_takes_as_long_as_its_parts() -> None:
 
 def test_thousands_of_jobs_are_estimated_at_once() -> None:
     waiting = {n: 1.0 for n in range(5000)}
-    assert time_left({}, waiting, {n: {n // 2} for n in range(1, 5000)}, slots=100) == 57  # 8 to fill them
+    assert (
+        time_left({}, waiting, {n: {n // 2} for n in range(1, 5000)}, slots=100) == 57
+    )  # 8 to fill them
 
 
 # --- the summary ---------------------------------------------------------------------------------

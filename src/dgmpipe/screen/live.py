@@ -107,7 +107,8 @@ def _headline(state: State) -> Text:
 
 
 def _bar(share: float, width: int) -> ProgressBar:
-    return ProgressBar(total=1.0, completed=min(share, 1.0), width=width)
+    share = min(share, 1.0)
+    return ProgressBar(1.0, share, width, complete_style="cyan", finished_style="green")
 
 
 def _running(jobs: list[Running], rows: int) -> Table:
