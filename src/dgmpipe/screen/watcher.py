@@ -61,7 +61,8 @@ class Lines:
         runs = [f"{j.label} {j.share:.0%}" for j in state.running.values() if j.share is not None]
         more = len(state.running) - len(runs[:_SHOWN])
         if state.running:
-            others = [f"{more} more"] if more and runs else [f"{more} jobs"] if more else []
+            word = "more" if runs else "job" if more == 1 else "jobs"
+            others = [f"{more} {word}"] if more else []
             parts.append("running: " + ", ".join(runs[:_SHOWN] + others))
         if state.doing:
             parts.append(state.doing)
