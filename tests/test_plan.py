@@ -18,11 +18,11 @@ from dgmpipe.plan.digests import config_digest, source_digest
 from dgmpipe.plan.evaluations import EVALUATIONS, subjects
 from dgmpipe.plan.exhibits import exhibits, figure_of_model
 from dgmpipe.plan.trainings import (
-    core_hours,
     data_digest,
     image_folder,
     levels,
     training_key,
+    training_seconds,
     trainings,
 )
 
@@ -210,14 +210,13 @@ def test_different_images_never_share_a_folder() -> None:
 
 def test_the_hours_of_a_plan_follow_from_earlier_trainings(tmp_path: Path) -> None:
     config = _config()
-    vae = ("vae", 0)
-    assert core_hours(config, [vae], tmp_path) == pytest.approx(2000 * 30 / 3.6e6)
+    assert training_seconds(config, tmp_path)["vae"] == pytest.approx(2000 * 30 / 1000)
     folder = tmp_path / "laptop/models/vae/seed_0"
     folder.mkdir(parents=True)
     (folder / "time.json").write_text(json.dumps({"processor_seconds": 100}))
     summary = {"kind": "vae", "hyperparameters": {"steps": 1000}}
     (folder / "summary.json").write_text(json.dumps(summary))
-    assert core_hours(config, [vae, vae], tmp_path) == pytest.approx(2 * 2000 * 100 / 3.6e6)
+    assert training_seconds(config, tmp_path)["vae"] == pytest.approx(2000 * 100 / 1000)
 
 
 def test_a_thousand_points_are_planned_in_seconds() -> None:

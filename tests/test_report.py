@@ -18,12 +18,13 @@ from dgmpipe.config import Config
 from dgmpipe.figures.figure_flow import TRUE_COLOUR
 from dgmpipe.figures.style import DATA, LATENT
 from dgmpipe.pages import report
-from dgmpipe.pages.captions import NOT_COMPUTED, pm, write_captions
+from dgmpipe.pages.captions import NOT_COMPUTED, write_captions
 from dgmpipe.pages.report import make_report, rule_of
 from dgmpipe.pages.reproduction import STATEMENTS
 from dgmpipe.pages.tables import COLUMNS, number, readable
 from dgmpipe.pages.tiers import TITLES, Tier
 from dgmpipe.plan.exhibits import exhibits
+from dgmpipe.plan.summary import pm
 from dgmpipe.plan.trainings import trainings
 from made_up_tier import LAID_OVER, write_tier
 

@@ -198,7 +198,7 @@ def test_the_shared_server_has_every_training_and_figure(
     experiment = client.get_experiment_by_name("dgmpipe-smoke")
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     (invocation,) = (runs.pop(name) for name in list(runs) if "seed" not in name)
-    assert sorted(runs) == [f"{model} seed 0" for model in sorted(CONFIG["models"])]
+    assert sorted(runs) == [f"{model} 0" for model in sorted(CONFIG["models"])]
     for run in (invocation, *runs.values()):
         assert run.info.status == "FINISHED"
     for name, run in runs.items():

@@ -19,6 +19,7 @@ PARTS = (
     ("figures",),
     ("plan",),
     ("tracking",),
+    ("screen",),
     ("pages",),
     ("commands",),
 )

@@ -193,7 +193,7 @@ def test_an_invocation_makes_database_experiment_and_parent(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     (parent,) = _runs("laptop")
     assert parent.info.status == "RUNNING"
-    assert parent.info.run_name == "pipeline laptop"
+    assert parent.info.run_name == "laptop"
     assert parent.data.tags.items() >= {"tier": "laptop", "dgmpipe.key": "pipeline"}.items()
     assert parent.data.tags.keys() >= git_state().keys()
     results = Path(store.removeprefix("sqlite:///")).parent
@@ -359,7 +359,7 @@ def test_a_training_is_a_nested_run_with_all_that_tells_it_apart(tier: str) -> N
     _train(_logger(tier))
     parent, _, child = _runs(tier)
     _assert_complete(child)
-    assert child.info.run_name == "vae seed 3"
+    assert child.info.run_name == "vae 3"
     expected = {
         "mlflow.parentRunId": parent.info.run_id,
         "tier": tier,
@@ -525,13 +525,13 @@ def test_the_end_copies_figures_and_tables_and_closes_what_is_open(tier: str) ->
     for file in files:
         file.parent.mkdir()
         file.write_text("content")
-    finish_invocation("FINISHED", files, INVOCATION)
+    finish_invocation("FINISHED", INVOCATION)
     assert _statuses(tier) == ["FINISHED", "KILLED"]
     client, run_id = MlflowClient(tracking_uri()), _runs(tier)[0].info.run_id
     for file in files:
         (artifact,) = client.list_artifacts(run_id, file.parent.name)
         assert artifact.path == str(file)
-    finish_invocation("FAILED", files, INVOCATION)  # there is nothing left to close
+    finish_invocation("FAILED", INVOCATION)  # there is nothing left to close
     assert _statuses(tier) == ["FINISHED", "KILLED"]
 
 
@@ -544,7 +544,7 @@ def test_a_damaged_record_is_none(tier: str, content: str) -> None:
     (run,) = _runs(tier)
     _assert_complete(run)
     assert "mlflow.parentRunId" not in run.data.tags
-    finish_invocation("FINISHED", [], INVOCATION)
+    finish_invocation("FINISHED", INVOCATION)
     assert INVOCATION.read_text() == content
 
 

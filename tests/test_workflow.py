@@ -21,12 +21,12 @@ from dgmpipe.config import read_config
 from dgmpipe.models import VAE, OTFlow, RealNVP, load_model
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.models.gan import GAN
-from dgmpipe.pages.captions import pm
 from dgmpipe.pages.report import rule_of
 from dgmpipe.pages.reproduction import STATEMENTS
 from dgmpipe.pages.tables import COLUMNS
 from dgmpipe.pages.tiers import Tier
 from dgmpipe.plan.evaluations import REAL, measurable, subjects
+from dgmpipe.plan.summary import pm
 from dgmpipe.plan.trainings import image_folder
 from workflow_runs import (
     DGMPIPE,

@@ -1,5 +1,6 @@
 import functools
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -14,8 +15,9 @@ from dgmpipe.plan.digests import source_digest
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL, subjects
 from dgmpipe.plan.exhibits import exhibits, figure_of_model, study_exhibits
 from dgmpipe.plan.released import find_released, why_not_released
+from dgmpipe.plan.schedule import Plan, Schedule
+from dgmpipe.plan.summary import summary
 from dgmpipe.plan.trainings import (
-    core_hours,
     data_digest,
     effective_settings,
     image_folder,
@@ -25,7 +27,9 @@ from dgmpipe.plan.trainings import (
     trainings,
 )
 from dgmpipe.tracking.records import start_heartbeat
+from dgmpipe.tracking.runs import continue_invocation, end_invocation
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 # The code beside this file, unless the workflow was fetched without it.
 HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
@@ -48,6 +52,9 @@ except UserError as error:
 
 RESULTS = f"results/{CONFIG.tier}"
 REPORT = HERE.parent / "report"
+INVOCATION = Path(RESULTS, "invocation.json")
+# Whether this invocation only draws figures and tables anew, of which MLflow is told later.
+REDRAWS = False
 
 # The seed that figures are drawn from; tables have all of them.
 SHOWN_SEED = CONFIG.seeds[0]
@@ -193,44 +200,95 @@ def start():
         raise WorkflowError(
             f"another Snakemake is making {RESULTS} in this folder; wait until it has ended"
         )
-    jobs = [
-        job for job in workflow.dag.needrun_jobs() if job.rule.name.startswith("train")
-    ]
-    planned = [
-        (job.wildcards.model, int(job.wildcards.seed)) for job in jobs if job.wildcards
-    ]
+    plan = announce()
+    global REDRAWS
+    REDRAWS = plan.only_draws and continue_invocation(CONFIG.tier, config, INVOCATION)
+    if not REDRAWS:
+        tell("dgmpipe.tracking.runs", "start", "--results", RESULTS)
+    start_heartbeat(INVOCATION)
+
+
+def announce():
+    """Say how much there is to train, and to the screen which jobs there are; return the plan."""
+    dag, schedule = workflow.dag, Schedule(CONFIG, Path("results"))
+    jobs = {}
+    for job in dag.jobs:
+        number = dag.jobid(job)
+        planned = schedule.job(
+            number,
+            job.rule.name,
+            job.wildcards_dict,
+            after=frozenset(map(dag.jobid, dag.job_dependencies(job))),
+            stands=not dag.needrun(job),
+        )
+        if planned:
+            jobs[number] = planned
+    gpus = workflow.global_resources.get("gpu")  # a number, or one with its unit
+    plan = Plan(
+        CONFIG.tier,
+        jobs,
+        cores=workflow.cores if workflow.local_exec else workflow.nodes,
+        gpus=getattr(gpus, "value", gpus),
+    )
+    logger.info(plan.sentence(), extra={"news": "plan", "plan": plan})
     if CONFIG.released:
-        asked, planned = planned, [t for t in planned if not find_released(key(*t))]
-        print(
-            f"{len(asked) - len(planned)} released trainings are taken",
-            *(why_not_released(CONFIG, *training) for training in planned),
-            sep="\n",
-            file=sys.stderr,
-        )
-    if planned:
-        hours = core_hours(CONFIG, planned, Path("results"))
-        print(
-            f"{len(planned)} trainings, about {hours:.1f} core hours without evaluations",
-            file=sys.stderr,
-        )
-    track("start")
-    start_heartbeat(Path(RESULTS, "invocation.json"))
+        say_what_is_released(dag.needrun_jobs())
+    return plan
 
 
-def track(event):
-    """Tell MLflow that an invocation starts or ends; whatever happens there stops nothing."""
-    tell("dgmpipe.tracking.runs", event, "--results", RESULTS)
+def say_what_is_released(jobs):
+    """Say how many trainings are copied from released ones, and why the others are not."""
+    wanted = [
+        (job.wildcards.model, int(job.wildcards.seed))
+        for job in jobs
+        if job.rule.name.startswith("train") and "seed" in job.wildcards_dict
+    ]
+    others = [training for training in wanted if not find_released(key(*training))]
+    said = [f"{len(wanted) - len(others)} released trainings are taken as they are"]
+    said += [why_not_released(CONFIG, *training) for training in others]
+    for line in said if wanted else []:
+        logger.info(line, extra={"news": "notice"})
+
+
+def finish(event):
+    """Make the report, copy what is new to MLflow and say what has come out."""
+    make_report()
+    if REDRAWS:
+        end_invocation(event.upper(), INVOCATION)
+    else:
+        tell("dgmpipe.tracking.runs", event, "--results", RESULTS)
+    text = summary(CONFIG, Path(RESULTS), EXHIBITS) if event == "finished" else ""
+    logger.info(text, extra={"news": "summary"})
 
 
 def make_report():
-    """Write report.html; should that fail, no result is lost."""
+    """Write report.html if it lacks anything; should that fail, no result is lost."""
+    shown = [Path(RESULTS, f) for e in EXHIBITS for f in e.outputs.values()]
+    times = [path.stat().st_mtime for path in shown if path.exists()]
+    page = Path(RESULTS, "report.html")
+    if page.exists() and page.stat().st_mtime > max(times, default=0):
+        return
     tell("dgmpipe.pages.report", RESULTS, "--templates", REPORT)
 
 
+# What the screen says while a module works before the first job or after the last.
+DOING = {
+    "dgmpipe.tracking.runs": "telling MLflow",
+    "dgmpipe.pages.report": "making the report",
+}
+
+
 def tell(module, *arguments):
-    subprocess.run(
+    """Run a module and pass on what it says; whatever happens there stops nothing."""
+    logger.info(DOING[module], extra={"news": "doing"})
+    ran = subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
         input=json.dumps(config),
+        stderr=subprocess.PIPE,
         encoding="utf-8",
         check=False,
     )
+    for line in ran.stderr.splitlines():
+        level = logging.WARNING if line.startswith("warning") else logging.INFO
+        logger.log(level, line, extra={"news": "notice"})
+    logger.info("", extra={"news": "doing"})

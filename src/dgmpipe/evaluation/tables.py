@@ -89,7 +89,7 @@ def judge(files: Files) -> pd.DataFrame:
 
 
 def training_times(files: Files) -> pd.DataFrame:
-    """Return a row a training: processor seconds first, as wall-clock ones count other jobs too.
+    """Return a row a training: its processor time first, as wall-clock time counts other jobs too.
 
     Args:
         files: `summaries`, `times` and `benchmarks` of the same trainings.
@@ -100,8 +100,14 @@ def training_times(files: Files) -> pd.DataFrame:
     ):
         measured = pd.read_csv(benchmark, sep="\t").iloc[-1]
         steps = summary["hyperparameters"]["steps"]
-        row = {"model": summary["model"], "seed": summary["seed"], "steps": steps, **time}
-        row["milliseconds_per_step"] = 1000 * time["processor_seconds"] / steps
+        row = {
+            "model": summary["model"],
+            "seed": summary["seed"],
+            "milliseconds_per_step": 1000 * time["processor_seconds"] / steps,
+            "steps": steps,
+            "processor_seconds": time["processor_seconds"],
+            **time,
+        }
         rows.append(row | {"memory_mb": measured["max_rss"]})
     return pd.DataFrame(rows)
 

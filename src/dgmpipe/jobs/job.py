@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 
 from dgmpipe.errors import Interrupted, UserError
+from dgmpipe.jobs.progress import progress_path, reported
 
 __all__ = ["job", "keep_freed_memory"]
 
@@ -85,7 +86,8 @@ def job(log: str, threads: int) -> Iterator[None]:
     _end_with_parent()
     keep_freed_memory()
     try:
-        yield
+        with reported(progress_path(log)):
+            yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

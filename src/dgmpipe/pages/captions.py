@@ -1,7 +1,6 @@
 """What the pages say: captions with their numbers, and what a tier's last invocation was."""
 
 import itertools
-import math
 import platform
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -20,6 +19,7 @@ from dgmpipe.jobs.provenance import machine
 from dgmpipe.pages.tiers import PAPER_MODELS, TITLES, Tier
 from dgmpipe.plan.evaluations import REAL
 from dgmpipe.plan.exhibits import Exhibit, data_set, exhibits, has_digits
+from dgmpipe.plan.summary import pm
 from dgmpipe.tracking.records import Record
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "Caption",
     "dump_config",
     "minute",
-    "pm",
     "provenance",
     "write_captions",
 ]
@@ -104,18 +103,6 @@ def _caption(
         return Caption(NOT_COMPUTED, exhibit.title, [])
     alt = str(vars(filled)["alt"]) if exhibit.is_figure else ""
     return Caption(str(filled), " ".join(alt.split()).replace("\\|", "|"), list(tier.read))
-
-
-def pm(value: float, error: float) -> str:
-    """Write a number with its standard error, the error with two digits.
-
-    >>> pm(0.35921, 0.00354), pm(-151.067, 2.215), pm(0.00504, math.nan)
-    ('0.3592 ± 0.0035', '-151.1 ± 2.2', '0.00504')
-    """
-    if not error > 0:
-        return f"{value:.3g}"
-    decimals = max(0, 1 - math.floor(math.log10(error)))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 class _Tables(Mapping[str, list[dict[str, Any]]]):

@@ -12,9 +12,9 @@ from sklearn.isotonic import isotonic_regression
 from dgmpipe.evaluation.flow_report import KDE_POINTS, RK4_STEPS
 from dgmpipe.evaluation.flows import joined_at
 from dgmpipe.evaluation.judge import without_a_digit
-from dgmpipe.pages.captions import pm
 from dgmpipe.pages.deviations import DEVIATIONS, Deviation
 from dgmpipe.pages.tiers import TITLES, Tier
+from dgmpipe.plan.summary import pm
 
 __all__ = ["OPEN", "STATEMENTS", "Earlier", "Statement", "computed", "verdict", "write_pages"]
 

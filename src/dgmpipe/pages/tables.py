@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dgmpipe.pages.captions import pm
+from dgmpipe.plan.summary import pm
 
 __all__ = ["COLUMNS", "Column", "Table", "histogram", "number", "over_seeds", "readable"]
 

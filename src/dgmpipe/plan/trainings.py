@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from dgmpipe.plan.digests import config_digest, content_digest, source_digest
 _MNIST = "974cd3860c28"
 
 __all__ = [
-    "core_hours",
     "data_digest",
     "effective_settings",
     "image_digest",
@@ -23,6 +21,7 @@ __all__ = [
     "levels",
     "training_code",
     "training_key",
+    "training_seconds",
     "trainings",
 ]
 
@@ -141,20 +140,18 @@ def training_key(config: Config, model: str, seed: int, code: dict[str, str]) ->
     )
 
 
-def core_hours(config: Config, trainings: Iterable[tuple[str, int]], results: Path) -> float:
-    """Return about how many core hours trainings take, by what others of their kind have taken.
+def training_seconds(config: Config, results: Path) -> dict[str, float]:
+    """Return about how many processor seconds a training of each model takes.
 
     Args:
         config: The config.
-        trainings: Models and seeds.
         results: Folder of the tiers' results, where earlier trainings may have left their times.
     """
     measured = _milliseconds_a_step(results)
-    total = 0.0
-    for model, _ in trainings:
-        settings, kind = config.models[model], config.kind(model)
-        total += settings.steps * measured.get(settings.kind, kind.step_ms)
-    return total / 3.6e6
+    return {
+        model: settings.steps * measured.get(settings.kind, config.kind(model).step_ms) / 1000
+        for model, settings in config.models.items()
+    }
 
 
 def _milliseconds_a_step(results: Path) -> dict[str, float]:

@@ -12,25 +12,47 @@ import functools
 import json
 import math
 import os
+import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
 
 from dgmpipe.config import Config, read_config
 from dgmpipe.config.kinds import KINDS, Family
 from dgmpipe.errors import Interrupted, UserError
+from dgmpipe.jobs.progress import note_measures
 from dgmpipe.jobs.provenance import git_state, machine
 from dgmpipe.jobs.redaction import redacted
 from dgmpipe.jobs.usage import Usage
 from dgmpipe.plan.digests import config_digest
-from dgmpipe.plan.trainings import data_digest
-from dgmpipe.tracking.mlflow_copy import Copy, close_abandoned, failure, follow_folder
+from dgmpipe.plan.summary import Number, main_numbers, pm
+from dgmpipe.plan.trainings import data_digest, trainings
 from dgmpipe.tracking.records import Record, now, process_name, start_heartbeat
+from dgmpipe.tracking.view import colour
 
-__all__ = ["RunLogger", "catch_up", "catch_up_all", "finish_invocation", "start_invocation"]
+if TYPE_CHECKING:
+    from dgmpipe.tracking.mlflow_copy import Copy
+
+__all__ = [
+    "RunLogger",
+    "catch_up",
+    "catch_up_all",
+    "continue_invocation",
+    "end_invocation",
+    "finish_invocation",
+    "start_invocation",
+]
+
+
+def _mlflow() -> ModuleType:
+    """Return the module that imports MLflow, which takes seconds."""
+    from dgmpipe.tracking import mlflow_copy
+
+    return mlflow_copy
 
 
 # What a run of a family answers, and where to look.
@@ -56,23 +78,37 @@ _QUESTIONS: dict[Family, str] = {
 
 
 class _Contest(NamedTuple):
-    """Models that compete for a registered model: by a metric that all of them log, the lower."""
+    """Models that compete for a registered model.
+
+    Attributes:
+        name: Of the contest.
+        measure: Name of the measure of the tables that they are ranked by.
+        best: "lowest" or "highest".
+        metric: What ranks them while no table has any, after the last step, the lower the better.
+        meaning: What the measure is, in words.
+    """
 
     name: str
+    measure: str
+    best: str
     metric: str
     meaning: str
 
 
 _CONTESTS = (
-    _Contest("flow", "held_out_nll", "negative log-likelihood of held-out moons, eq. (8), in nats"),
-    _Contest("vae", "held_out_negative_elbo", "bound of -log p(x) of test images, eq. (22)"),
-    _Contest("gan", "energy_distance", "energy distance to test images"),
+    _Contest("flow", "nll", "lowest", "held_out_nll", "negative log-likelihood, eq. (8), in nats"),
+    _Contest(
+        "vae", "log_evidence", "highest", "held_out_negative_elbo", "log p(x) of test images, nats"
+    ),
+    _Contest(
+        "gan", "energy_distance", "lowest", "energy_distance", "energy distance to test images"
+    ),
 )
 
 
 def _warn(error: BaseException, outer: BaseException | None = None) -> None:
     advice = "the work goes on without it, and `make track` logs later what is missing"
-    print(f"warning: {failure(error, outer)}; {advice}", file=sys.stderr, flush=True)
+    print(f"warning: {_mlflow().failure(error, outer)}; {advice}", file=sys.stderr, flush=True)
 
 
 def _say(line: str) -> None:
@@ -135,7 +171,7 @@ class RunLogger:
         settings, kind = config.models[model], config.kind(model)
         about = (kind.settings.__doc__ or "").splitlines()[0]
         self._record = Record(
-            name=f"{model} seed {seed}",
+            name=f"{model} {seed}",
             note=f"Training of `{model}` with seed {seed} on the tier `{config.tier}`. {about} "
             + _QUESTIONS[kind.family],
             tier=config.tier,
@@ -146,6 +182,7 @@ class RunLogger:
                 "seed": str(seed),
                 "device": self._usage.device_name(),
                 "machine": machine(),
+                "mlflow.runColor": colour(config.of_family(kind.family), model),
                 "dgmpipe.key": key,
                 "config.digest": config_digest(settings.model_dump()),
                 **git_state(),
@@ -170,7 +207,7 @@ class RunLogger:
 
     @_harmless
     def _open(self) -> None:
-        self._copy = Copy(self._record)
+        self._copy: Copy = _mlflow().Copy(self._record)
         self.failed = self._copy.deleted  # and stays deleted
 
     def log_row(self, row: Mapping[str, float]) -> None:
@@ -179,6 +216,7 @@ class RunLogger:
         Beside it goes what the training uses of its machine. Values that the run has from before
         an interruption are not logged again.
         """
+        note_measures(row)
         with contextlib.suppress(OSError, psutil.Error):
             self._sample(int(row["step"]))
         self._log_row(row)
@@ -247,13 +285,48 @@ def start_invocation(
         pid: The workflow's process; this one by default.
     """
     before = Record.read(invocation)
-    record = Record(
-        name=f"pipeline {tier}",
+    record = _invocation(tier, config, pid)
+    record.write(invocation)
+    _follow_folder()
+    _mlflow().Copy(record).add_files()
+    if before:
+        _complete(before)
+    _mlflow().close_abandoned(tier, lambda: _living(invocation.parent))
+
+
+def continue_invocation(tier: str, config: Mapping[str, Any], invocation: Path) -> bool:
+    """Take up the record of the last invocation, for one that only draws figures anew.
+
+    MLflow is not told: the run of the last invocation gets the new figures from `catch_up`, or when
+    the next invocation starts.
+
+    Args:
+        tier: Tier of the config.
+        config: The whole config.
+        invocation: The file of the record.
+
+    Returns:
+        Whether there is a record that has ended, of the same config; else nothing is written.
+    """
+    before, record = Record.read(invocation), _invocation(tier, config)
+    if before is None or before.status not in ("FINISHED", "FAILED"):
+        return False
+    if before.tags.get("config.digest") != record.tags["config.digest"]:
+        return False
+    record.id, record.started = before.id, before.started
+    record.write(invocation)
+    return True
+
+
+def _invocation(tier: str, config: Mapping[str, Any], pid: int | None = None) -> Record:
+    read = read_config(config)
+    return Record(
+        name=tier,
         note=(
             f"One invocation of the pipeline on the tier `{tier}`: how well do the models make"
-            " the paper's figures again? Figures and tables are its artifacts, the trainings the"
-            " runs below it. To compare the four GANs, select their runs and look at the chart of"
-            " `energy_distance`."
+            " the paper's figures again? Its metrics are the main numbers of the tables, with their"
+            " standard errors; figures and tables are its artifacts, the trainings the runs below"
+            " it. docs/mlflow.md has the link that shows the four GANs in one chart."
         ),
         tier=tier,
         tags={
@@ -264,45 +337,56 @@ def start_invocation(
         },
         process=process_name(pid),
         config=dict(config),
-        datasets=sorted(set(_datasets(config))),
+        params={
+            "seeds": ", ".join(map(str, read.seeds)),
+            "trainings": len(trainings(read)),
+            "images": read.data.images.name,
+            "moons_noise": read.data.moons.noise,
+            "device": read.device,
+        },
+        datasets=sorted(
+            {(_data_name(read, model), data_digest(read, model)) for model in read.models}
+        ),
     )
+
+
+def end_invocation(status: str, invocation: Path) -> Record | None:
+    """Note that an invocation has ended and what its figures and tables are.
+
+    Args:
+        status: FINISHED or FAILED.
+        invocation: File that `start_invocation` wrote.
+
+    Returns:
+        Its record, unless there is none or it had ended before.
+    """
+    record, results = Record.read(invocation), invocation.parent
+    if record is None or record.status != "RUNNING":
+        return None
+    for path in sorted([*results.glob("figures/*.png"), *results.glob("tables/*")]):
+        record.files.setdefault(path.parent.name, []).append(str(path))
+    record.end(status)
     record.write(invocation)
-    _follow_folder()
-    Copy(record).add_files()
-    if before:
-        _complete(before)
-    close_abandoned(tier, lambda: _living(invocation.parent))
+    return record
 
 
-def _datasets(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the data of all trainings of a config."""
-    read = read_config(config)
-    for model in read.models:
-        yield _data_name(read, model), data_digest(read, model)
-
-
-def finish_invocation(status: str, files: Iterable[Path], invocation: Path) -> None:
+def finish_invocation(status: str, invocation: Path) -> None:
     """Note that an invocation has ended, and copy to MLflow what it lacks of its results.
 
     Args:
         status: FINISHED or FAILED; trainings that are open even now were killed.
-        files: Its figures and tables, each for a folder of artifacts with the name of its own.
         invocation: File that `start_invocation` wrote.
     """
-    record = Record.read(invocation)
-    if record is None or record.status != "RUNNING":
+    record = end_invocation(status, invocation)
+    if record is None:
         return
-    for path in sorted(files):
-        record.files.setdefault(path.parent.name, []).append(str(path))
-    record.end(status)
-    record.write(invocation)
     catch_up(invocation.parent)
     # Its trainings ended with it, on whatever machine.
-    close_abandoned(record.tier, lambda: _living(invocation.parent, but_of=record.id))
+    _mlflow().close_abandoned(record.tier, lambda: _living(invocation.parent, but_of=record.id))
 
 
 def _follow_folder() -> None:
-    if changed := follow_folder():
+    if changed := _mlflow().follow_folder():
         _say(f"MLflow's database follows its folder here ({changed} places of files)")
 
 
@@ -335,24 +419,62 @@ def catch_up(results: Path) -> int:
         Number of the runs that are complete in MLflow now.
     """
     _follow_folder()
-    records = _records(results)
-    completed = [(record, copy) for record in records if (copy := _complete(record))]
+    records, numbers = _records(results), main_numbers(results)
+    measures = {record.id: _measures(record, results, numbers) for record in records}
+    completed = [
+        (record, copy) for record in records if (copy := _complete(record, measures[record.id]))
+    ]
     for contest in _CONTESTS:
-        _register_best(contest, completed)
+        _register_best(contest, completed, measures)
     for tier in {record.tier for record in records}:
-        close_abandoned(tier, lambda: _living(results))
+        _mlflow().close_abandoned(tier, lambda: _living(results))
     return len(completed)
 
 
-def _complete(record: Record) -> Copy | None:
+def _measures(record: Record, results: Path, numbers: Iterable[Number]) -> dict[str, float]:
+    """Return what the tables have of a run, with standard errors, by the names of metrics.
+
+    Of a training they are those of its model and seed, if the table is not older than the training;
+    of an invocation the means over the seeds of every model but the points of sweeps.
+    """
+    if "model" not in record.tags:
+        found: dict[str, list[tuple[float, float]]] = {}
+        for n in numbers:
+            if "@" not in n.model:
+                found.setdefault(f"{n.measure.name}/{n.model}", []).append((n.value, n.error))
+        return {
+            name: value for key, pairs in found.items() for name, value in _mean(key, pairs).items()
+        }
+    summary = record.file("summary.json")
+    measured: dict[str, float] = {}
+    for n in numbers:
+        table = results / f"tables/{n.measure.table}.csv"
+        if (n.model, str(n.seed)) != (record.tags["model"], record.tags["seed"]) or summary is None:
+            continue
+        if table.stat().st_mtime >= summary.stat().st_mtime:
+            measured[f"final/{n.measure.name}"] = n.value
+            measured[f"final/{n.measure.name}_error"] = n.error
+    return measured
+
+
+def _mean(key: str, pairs: list[tuple[float, float]]) -> dict[str, float]:
+    """Return the mean over seeds and its error: of one seed its own, of several the deviation."""
+    values = [value for value, _ in pairs]
+    error = statistics.stdev(values) if len(values) > 1 else pairs[0][1]
+    measure, model = key.split("/")
+    return {key: statistics.fmean(values), f"{measure}_error/{model}": error}
+
+
+def _complete(record: Record, measures: Mapping[str, float] | None = None) -> "Copy | None":
     """Copy a run that has ended and return the copy, unless someone deleted it."""
     if record.ended is None:
         return None
-    copy = Copy(record)
+    copy: Copy = _mlflow().Copy(record)
     if copy.deleted:
         return None
     if history := record.file("history.csv"):
         copy.add_rows(_history(history), record.ended)
+    copy.set_measures(measures or {}, int(record.params.get("steps", 0)), record.ended)
     copy.close()
     copy.add_files()
     if record.status == "FINISHED" and not copy.has_model:
@@ -360,7 +482,7 @@ def _complete(record: Record) -> Copy | None:
     return copy
 
 
-def _add_model(record: Record, copy: Copy) -> None:
+def _add_model(record: Record, copy: "Copy") -> None:
     """Log the generator of a training; one that torch cannot export costs a warning."""
     summary = record.file("summary.json")
     # A judge makes nothing, and of a kind that there is no more there is no code.
@@ -378,22 +500,45 @@ def _add_model(record: Record, copy: Copy) -> None:
         copy.add_model(*exported)
 
 
-def _register_best(contest: _Contest, completed: Iterable[tuple[Record, Copy]]) -> None:
-    """Register the generator of the training that ended with the lowest value."""
-    trained = [
-        (value, record, copy)
+def _register_best(
+    contest: _Contest,
+    completed: Iterable[tuple[Record, "Copy"]],
+    measures: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Register the generator of the best training, by the tables or, before them, histories."""
+    of_family = [
+        (record, copy)
         for record, copy in completed
-        if copy.has_model and math.isfinite(value := _final(record, contest.metric))
+        if copy.has_model and record.tags["family"] == contest.name
+    ]
+    measure = f"final/{contest.measure}"
+    measured = [
+        (value, record, copy)
+        for record, copy in of_family
+        if math.isfinite(value := measures[record.id].get(measure, math.nan))
+    ]
+    trained = measured or [
+        (value, record, copy)
+        for record, copy in of_family
+        if math.isfinite(value := _final(record, contest.metric))
     ]
     if not trained:
         return
-    value, best, copy = min(trained, key=lambda entry: entry[0])
+    highest = measured and contest.best == "highest"
+    value, best, copy = (max if highest else min)(trained, key=lambda entry: entry[0])
+    if measured:
+        number = pm(value, measures[best.id].get(f"{measure}_error", math.nan))
+        reason = f"`{measure}` {number}, the {contest.best} of {len(trained)} trainings."
+    else:
+        reason = (
+            f"`{contest.metric}` {value:.6g} after the last step, the lowest of"
+            f" {len(trained)} trainings."
+        )
     copy.register(
         f"dgmpipe-{best.tier}-{contest.name}",
-        f"The generator z -> x with the lowest {contest.meaning} (`{contest.metric}`), of the"
+        f"The generator z -> x with the {contest.best} {contest.meaning} (`{measure}`), of the"
         f" trainings on the tier `{best.tier}`; it has the alias `best`.",
-        f"{best.name}: `{contest.metric}` {value:.6g} after the last step, the lowest of"
-        f" {len(trained)} trainings.",
+        f"{best.name}: {reason}",
     )
 
 
@@ -431,8 +576,7 @@ def _tell(event: str, results: Path) -> None:
             config = json.load(sys.stdin)
             start_invocation(config["tier"], config, invocation, pid=os.getppid())
         else:
-            files = [*results.glob("figures/*.png"), *results.glob("tables/*")]
-            finish_invocation(event.upper(), files, invocation)
+            finish_invocation(event.upper(), invocation)
     except Exception as error:
         record = Record.read(invocation)
         if record is None or not record.warned:
@@ -456,7 +600,7 @@ def catch_up_all(folders: Iterable[Path]) -> None:
                 print(f"{folder}: MLflow has all of {completed} runs")
             total += completed
     except Exception as error:
-        raise UserError(failure(error)) from error
+        raise UserError(_mlflow().failure(error)) from error
     if not total:
         print("there is no record of a run that has ended; there is nothing to log")
 
