@@ -1,6 +1,7 @@
 """What the pages say: captions with their numbers, and what a tier's last invocation was."""
 
 import itertools
+import math
 import platform
 from collections.abc import Iterator, Mapping
 from datetime import datetime
