@@ -192,7 +192,8 @@ def _images(files: _Files, posterior_images: Sequence[int]) -> dict[str, Any] | 
         for path in files.get("evidence", [])
     }
     known = list(next(iter(evidence.values())).index) if evidence else list(range(len(pixels)))
-    others = [known[i * len(known) // _NUM_IMAGES] for i in range(min(_NUM_IMAGES, len(known)))]
+    count = min(_NUM_IMAGES, len(known))
+    others = [known[i * len(known) // count] for i in range(count)]
     first = [index for index in posterior_images if index < len(pixels)]
     chosen = list(dict.fromkeys([*first, *others]))[:_NUM_IMAGES]
     shown = pixels[chosen].numpy()

@@ -55,7 +55,10 @@ export function startExplorer(generators, judge, work) {
 
   function paint(pen) {
     const map = maps.get(state.map);
-    if (map?.canvas) pen.picture(map.canvas, [-LIMIT, LIMIT], [-LIMIT, LIMIT]);
+    if (map?.canvas) {
+      pen.picture(map.canvas, [-LIMIT, LIMIT], [-LIMIT, LIMIT]);
+      for (const { digit, at } of map.names) pen.text(at, String(digit));
+    }
     for (const radius of [1, 2, 3]) pen.line(circle(radius), colour("text"), 0.8, [3, 4]);
     pen.dots(state.samples, colour("latent"), 3.5);
     if (state.line) {
@@ -130,6 +133,7 @@ export function startExplorer(generators, judge, work) {
             const [best, share] = map.codes.subarray(2 * (j * MAP_CELLS + i));
             return best < 10 ? [...PALETTE[best], 210 * share] : [128, 128, 128, 40];
           });
+          map.names = namesOf(map.codes);
           update();
         },
       },
@@ -164,6 +168,24 @@ export function startExplorer(generators, judge, work) {
       update();
     },
   };
+}
+
+/** Where on a map the name of a digit stands: in the cell that is farthest from other digits. */
+function namesOf(codes) {
+  const digitAt = (i, j) => (i < 0 || j < 0 || i >= MAP_CELLS || j >= MAP_CELLS ? -1 : codes[2 * (j * MAP_CELLS + i)]);
+  const names = [];
+  for (let digit = 0; digit < 10; digit++) {
+    let [widest, place] = [1, null];
+    for (let k = 0; k < MAP_CELLS ** 2; k++) {
+      const [i, j] = [k % MAP_CELLS, Math.floor(k / MAP_CELLS)];
+      let width = 0;
+      const same = (r) => [[r, 0], [-r, 0], [0, r], [0, -r], [r, r], [r, -r], [-r, r], [-r, -r]].every(([a, b]) => digitAt(i + a, j + b) === digit);
+      while (width <= MAP_CELLS && same(width)) width++;
+      if (width > widest) [widest, place] = [width, [i, j]];
+    }
+    if (place) names.push({ digit, at: place.map((cell) => -LIMIT + ((cell + 0.5) * 2 * LIMIT) / MAP_CELLS) });
+  }
+  return names;
 }
 
 /** A generator with more dimensions than the plane is shown on the slice where the others are 0. */

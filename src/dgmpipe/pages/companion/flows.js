@@ -199,28 +199,59 @@ function potential(model, prefix) {
   };
 }
 
-/**
- * log p(x) of the two moons: uniform on two half circles, convolved with N(0, noise² I).
- * The integral over the angle is by Simpson's rule, with eight nodes to the width of the noise.
- */
+/** log p(x) of the two moons: uniform on two half circles, convolved with N(0, noise² I). */
 export function moonsLogProb(x, noise) {
-  const half = (px, py) => {
-    const count = 2 * Math.ceil((4 * Math.PI) / noise);
-    const exponent = (k) => {
-      const angle = (Math.PI * k) / count;
-      return -((px - Math.cos(angle)) ** 2 + (py - Math.sin(angle)) ** 2) / (2 * noise ** 2);
-    };
-    let largest = -Infinity;
-    for (let k = 0; k <= count; k++) largest = Math.max(largest, exponent(k));
-    let sum = 0;
-    for (let k = 0; k <= count; k++) {
-      const weight = k === 0 || k === count ? 1 : k % 2 ? 4 : 2;
-      sum += weight * Math.exp(exponent(k) - largest);
-    }
-    return largest + Math.log(sum / (3 * count));
-  };
-  const [outer, inner] = [half(x[0], x[1]), half(1 - x[0], 0.5 - x[1])];
+  const outer = logHalfCircle(x[0], x[1], noise);
+  const inner = logHalfCircle(1 - x[0], 0.5 - x[1], noise);
   const largest = Math.max(outer, inner);
-  const both = largest + Math.log(Math.exp(outer - largest) + Math.exp(inner - largest));
-  return both - Math.log(2) - LOG_2PI - 2 * Math.log(noise);
+  return largest + Math.log(Math.exp(outer - largest) + Math.exp(inner - largest)) - Math.log(2);
 }
+
+/**
+ * The same quadrature as in `dgmpipe.data.moons`: two pieces of the half circle from its nearest
+ * point on, or from both ends of it if the point is below; each as far as the integrand matters.
+ */
+function logHalfCircle(x, y, noise) {
+  const kappa = Math.hypot(x, y) / noise ** 2;
+  const polar = Math.atan2(y, x);
+  const above = y >= 0;
+  const [angle, rest] = [Math.abs(polar), Math.PI - Math.abs(polar)];
+  const nearest = above ? polar : x < 0 ? Math.PI : 0;
+  const pieces = above
+    ? [[polar, -1, 0, angle, 0], [polar, 1, 0, rest, 0]]
+    : [[0, 1, angle, rest, x < 0 ? 2 * x : 0], [Math.PI, -1, rest, angle, x < 0 ? 0 : -2 * x]];
+  let total = 0;
+  for (const [begin, sign, start, length, gap] of pieces) {
+    const half = halfWindow(kappa, start, length);
+    const along = x * Math.cos(begin) + y * Math.sin(begin);
+    const across = above ? 0 : y * Math.cos(begin) - x * Math.sin(begin);
+    for (const [node, weight] of LEGENDRE) {
+      const h = (sign * half * (1 + node)) / 2;
+      const rise = 2 * Math.sin(h) * (across * Math.cos(h) - along * Math.sin(h));
+      total += half * weight * Math.exp((gap + rise) / noise ** 2);
+    }
+  }
+  const square = (x - Math.cos(nearest)) ** 2 + (y - Math.sin(nearest)) ** 2;
+  return Math.log(total / Math.PI) - square / (2 * noise ** 2) - LOG_2PI - 2 * Math.log(noise);
+}
+
+/** Half the range after which exp(κ cos u), falling from `start` on, adds nothing. */
+function halfWindow(kappa, start, length) {
+  const drop = 40 / kappa;
+  const discriminant = Math.sin(start) ** 2 + drop * (2 * Math.cos(start) - drop);
+  const half = Math.atan(drop / (Math.sin(start) + Math.sqrt(Math.max(discriminant, 0))));
+  return Math.min(half, length / 2);
+}
+
+/** Nodes and weights of the Gauss-Legendre quadrature on [−1, 1], by Newton's method. */
+const LEGENDRE = Array.from({ length: 32 }, (_, k) => {
+  let node = Math.cos((Math.PI * (k + 0.75)) / 32.5);
+  let slope = 0;
+  for (let iteration = 0; iteration < 8; iteration++) {
+    let [before, value] = [1, node];
+    for (let n = 2; n <= 32; n++) [before, value] = [value, ((2 * n - 1) * node * value - (n - 1) * before) / n];
+    slope = (32 * (node * value - before)) / (node ** 2 - 1);
+    node -= value / slope;
+  }
+  return [node, 2 / ((1 - node ** 2) * slope ** 2)];
+});

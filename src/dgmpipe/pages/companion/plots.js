@@ -2,9 +2,9 @@
 
 export const PALETTE = [
   [31, 119, 180], [255, 127, 14], [44, 160, 44], [214, 39, 40], [148, 103, 189],
-  [140, 86, 75], [227, 119, 194], [127, 127, 127], [188, 189, 34], [23, 190, 207],
+  [140, 86, 75], [227, 119, 194], [54, 74, 105], [188, 189, 34], [23, 190, 207],
 ];
-const AXES = { left: 50, bottom: 46, margin: 10 };
+const AXES = { left: 62, bottom: 52, margin: 10 };
 const redraws = new Set();
 
 /** Return a colour of the style sheet, which has those of light and dark. */
@@ -19,7 +19,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 function axis(label, size) {
   const stroke = () => colour("text");
   const grid = { stroke: () => colour("grid"), width: 1 };
-  return { label, size: size - 20, labelSize: 20, stroke, grid, ticks: grid, font: "12px system-ui", labelFont: "13px system-ui" };
+  const values = (_, ticks) => ticks.map((tick) => short(tick));
+  return { label, size: size - 20, labelSize: 20, gap: 4, values, stroke, grid, ticks: { ...grid, size: 4 }, font: "12px system-ui", labelFont: "13px system-ui" };
 }
 
 /**
@@ -28,11 +29,12 @@ function axis(label, size) {
  * `paint(pen)` is called at each `redraw`: `pen` has the canvas's `context`, and turns values into
  * its pixels. `onPoint(x, y, phase)` is told where the pointer is while it is down; `phase` is
  * "down", "move" or "up". `onKey(event)` gets arrow keys and others, and returns whether it used one.
+ * The ranges `x` and `y` may be changed in place before a `redraw`.
  */
 export function makePlane(parent, { x, y, xLabel, yLabel, label, paint, onPoint, onKey, cursor = "crosshair", largest = 520 }) {
   const options = {
     ...sizeOf(parent, x, y, largest),
-    scales: { x: { time: false, range: x }, y: { range: y } },
+    scales: { x: { time: false, range: () => x }, y: { range: () => y } },
     axes: [axis(xLabel, AXES.bottom), axis(yLabel, AXES.left)],
     padding: [AXES.margin, AXES.margin, 0, 0],
     series: [{}, { show: true, stroke: "transparent" }],
@@ -41,7 +43,8 @@ export function makePlane(parent, { x, y, xLabel, yLabel, label, paint, onPoint,
     hooks: { draw: [(plot) => paint(penOf(plot))] },
   };
   const plot = new uPlot(options, [x, [null, null]], parent);
-  const redraw = () => plot.redraw(false);
+  const redraw = () => plot.redraw(false, true);
+  const rescale = () => plot.setData([x, [null, null]]);
   plot.ctx.canvas.setAttribute("aria-hidden", "true");
   const over = plot.over;
   over.style.cursor = cursor;
@@ -63,7 +66,7 @@ export function makePlane(parent, { x, y, xLabel, yLabel, label, paint, onPoint,
   });
   new ResizeObserver(() => plot.setSize(sizeOf(parent, x, y, largest))).observe(parent);
   redraws.add(redraw);
-  return { redraw, plot, unit: () => (plot.bbox.width / (x[1] - x[0])) / devicePixelRatio };
+  return { redraw, rescale, unit: () => (plot.bbox.width / (x[1] - x[0])) / devicePixelRatio };
 }
 
 /** As wide as there is place for, and as high as equal units along both axes need. */
@@ -116,6 +119,17 @@ function penOf(plot) {
         points.forEach(([x, y], i) => (i ? context.lineTo(px(x), py(y)) : context.moveTo(px(x), py(y))));
         context.stroke();
       });
+    },
+    text([x, y], text) {
+      context.font = `bold ${18 * ratio}px system-ui`;
+      context.textAlign = "center";
+      context.textBaseline = "middle";
+      context.lineWidth = 4 * ratio;
+      context.strokeStyle = "#000a";
+      context.setLineDash([]);
+      context.strokeText(text, px(x), py(y));
+      context.fillStyle = "#fff";
+      context.fillText(text, px(x), py(y));
     },
     /** A point that can be dragged, with a ring that is seen on any ground. */
     handle([x, y], fill, text = "") {
@@ -183,10 +197,11 @@ export function makeCurves(parent, { label, xLabel, yLabel, logX = false, logY =
     width: Math.max(260, parent.clientWidth),
     height,
     scales: { x: scale(logX), y: scale(logY) },
-    axes: [axis(xLabel, AXES.bottom), { ...axis(yLabel, AXES.left + 20), values: (_, ticks) => ticks.map((tick) => short(tick)) }],
+    axes: [axis(xLabel, AXES.bottom), axis(yLabel, AXES.left + 12)],
+    legend: { show: !mark },
     series: [{ label: xLabel }, ...series],
     bands,
-    padding: [AXES.margin, 18, 0, 0],
+    padding: [AXES.margin, 24, 0, 0],
     hooks: { draw: [(plot) => mark && drawMark(plot, mark)] },
     cursor: { drag: { x: false, y: false }, points: { show: false } },
   };
@@ -225,7 +240,7 @@ function drawMark(plot, { value, text }) {
 export function short(value, digits = 3) {
   if (value == null || Number.isNaN(value)) return "";
   const size = Math.abs(value);
-  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? value.toExponential(Math.max(digits - 2, 0)) : String(Number(value.toPrecision(digits)));
+  const text = size !== 0 && (size < 1e-3 || size >= 1e5) ? Number(value.toPrecision(digits)).toExponential() : String(Number(value.toPrecision(digits)));
   return text.replace("-", "−").replace("e+", "e").replace("e-", "e−");
 }
 

@@ -32,9 +32,10 @@ export function startPosterior(vaes, encoders, images) {
   const grids = new Map();
   let cancelled = [];
 
+  const ranges = [[-PLANE, PLANE], [-PLANE, PLANE]];
   const plane = makePlane(element("posterior", "plane"), {
-    x: [-PLANE, PLANE],
-    y: [-PLANE, PLANE],
+    x: ranges[0],
+    y: ranges[1],
     xLabel: "z₁",
     yLabel: "z₂",
     label: "Log posterior density on the latent plane",
@@ -45,7 +46,9 @@ export function startPosterior(vaes, encoders, images) {
   function paint(pen) {
     const { found } = state;
     if (!found) return;
-    pen.picture(found.canvas, [-PLANE, PLANE], [-PLANE, PLANE]);
+    const half = PLANE / (COARSE - 1); // the cells' centres are the grid's points
+    pen.picture(found.canvas, [-PLANE - half, PLANE + half], [-PLANE - half, PLANE + half]);
+    if (found.fine) pen.picture(found.fine, ...found.box);
     const { mean, deviation } = found;
     for (const count of [1, 2]) {
       const ellipse = Array.from({ length: 65 }, (_, k) => {
@@ -55,9 +58,10 @@ export function startPosterior(vaes, encoders, images) {
       pen.line(ellipse, colour("latent"), 2);
     }
     const [u, v] = found.mode;
+    const arm = (ranges[0][1] - ranges[0][0]) / 50;
     for (const [width, stroke] of [[4, colour("ground")], [2, colour("text")]]) {
-      pen.line([[u - 0.2, v], [u + 0.2, v]], stroke, width);
-      pen.line([[u, v - 0.2], [u, v + 0.2]], stroke, width);
+      pen.line([[u - arm, v], [u + arm, v]], stroke, width);
+      pen.line([[u, v - arm], [u, v + arm]], stroke, width);
     }
   }
 
@@ -105,8 +109,7 @@ export function startPosterior(vaes, encoders, images) {
       joint[k] = sum;
       if (sum > joint[best]) best = k;
     }
-    const fill = colour("data").match(/\w\w/g).map((part) => parseInt(part, 16));
-    const canvas = cells(COARSE, COARSE, (i, j) => shade(1 + (joint[j * COARSE + i] - joint[best]) / SHOWN, fill));
+    const canvas = shaded(joint, COARSE, joint[best]);
     state.found = { canvas, mean, deviation, mode: [coarse(best % COARSE), coarse(Math.floor(best / COARSE))] };
     state.found.evidence = null;
     state.found.elbo = null;
@@ -137,6 +140,9 @@ export function startPosterior(vaes, encoders, images) {
           const top = fine.indexOf(Math.max(...fine));
           found.mode = [at(0, top % FINE), at(1, Math.floor(top / FINE))];
           Object.assign(found, evidenceOf(joint, fine, box));
+          const spacing = box.map(([low, high]) => (high - low) / (FINE - 1) / 2);
+          found.box = box.map(([low, high], d) => [low - spacing[d], high + spacing[d]]);
+          found.fine = shaded(fine, FINE, Math.max(...fine), colour("ground"));
           const mass = nodes.reduce((sum, node) => sum + node.mass, 0);
           const expected = nodes.reduce((sum, node, k) => sum + node.mass * bound[k], 0) / mass;
           found.elbo = expected - divergence(found.mean, found.deviation);
@@ -160,12 +166,29 @@ export function startPosterior(vaes, encoders, images) {
       make("tr", {}, make("th"), make("td", { textContent: "here" }), make("td", { textContent: "evidence.csv" })),
       ...rows.map(([name, here, table]) => make("tr", {}, make("th", { textContent: name }), make("td", { textContent: here }), make("td", { textContent: table == null ? "–" : signed(table) }))),
     );
+    frame();
     plane.redraw();
     const which = state.chosen >= 0 ? `Test image ${images.index[state.chosen]}${images.labels ? `, a ${images.labels[state.chosen]}` : ""}` : "Your drawing";
     const point = (p) => `(${Array.from(p, (v) => signed(v)).join(", ")})`;
     say("posterior", `${which}. Maximum of the posterior at z = ${point(found.mode)}; the encoder's mean is ${point(found.mean)}, its deviations ${point(found.deviation)}.${found.elbo == null ? "" : ` log p(x) is ${signed(found.evidence)} nats, the bound ${signed(found.evidence - found.elbo)} nats below it.`}`);
     toAddress("posterior", { vae: vae.model.name, ...(state.chosen >= 0 ? { image: images.index[state.chosen] } : { drawing: packDrawing(state.x) }) });
   }
+
+  /** Show all of the plane, or a square about the posterior and the encoder's Gaussian. */
+  function frame() {
+    const { found } = state;
+    const close = element("posterior", "close").checked && found.box;
+    const points = close ? [0, 1].map((d) => [...found.box[d], found.mean[d] - 2.5 * found.deviation[d], found.mean[d] + 2.5 * found.deviation[d]]) : null;
+    const sides = close ? points.map((of) => [Math.min(...of), Math.max(...of)]) : [[-PLANE, PLANE], [-PLANE, PLANE]];
+    const half = Math.max(...sides.map(([low, high]) => (high - low) / 2));
+    sides.forEach(([low, high], d) => {
+      ranges[d][0] = (low + high) / 2 - half;
+      ranges[d][1] = (low + high) / 2 + half;
+    });
+    plane.rescale();
+  }
+
+  element("posterior", "close").addEventListener("change", frame);
 
   function choose(k) {
     state.chosen = k;
@@ -181,6 +204,7 @@ export function startPosterior(vaes, encoders, images) {
   function draw(change) {
     state.chosen = -1;
     change(state.x);
+    state.x = state.x.map((value) => Math.round(15 * value) / 15); // as the permalink keeps it
     mark();
     show();
   }
@@ -208,7 +232,7 @@ export function startPosterior(vaes, encoders, images) {
   function kind() {
     element("posterior", "kind").textContent =
       state.vae.model.likelihood === "bernoulli"
-        ? "By eq. (4), a pseudo-likelihood of grey values; differences of log p(x) of images have no unit of their own, the gap is in nats."
+        ? "By eq. (4), which of grey values is a pseudo-likelihood; the gap is in nats all the same."
         : "By the continuous Bernoulli, a normalised density of grey values.";
   }
 
@@ -231,6 +255,16 @@ function whenQuietWith(work, milliseconds) {
     values = given;
     run();
   };
+}
+
+/** A picture of log densities on a square grid, on a ground if there is something below. */
+function shaded(logs, count, largest, ground) {
+  const rgb = (text) => text.match(/\w\w/g).map((part) => parseInt(part, 16));
+  const [fill, below] = [rgb(colour("data")), ground && rgb(ground.replace(/^#(\w)(\w)(\w)$/, "#$1$1$2$2$3$3"))];
+  return cells(count, count, (i, j) => {
+    const share = clamp(1 + (logs[j * count + i] - largest) / SHOWN, 0, 1);
+    return below ? [...fill.map((c, k) => share * c + (1 - share) * below[k]), 255] : shade(share, fill);
+  });
 }
 
 function coarse(k) {

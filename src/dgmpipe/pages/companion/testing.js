@@ -36,7 +36,7 @@ export function startEnergy(generators, header) {
     y: [-SIDE, SIDE],
     xLabel: "first coordinate",
     yLabel: "second coordinate",
-    label: "Two samples of points. Drag a point, or all of the second sample with Alt; arrow keys move the second sample.",
+    label: "Two samples of points. Drag a point, or the ground to move all of the second sample, as arrow keys do.",
     paint(pen) {
       pen.dots(state.x, colour("latent"), 5);
       pen.dots(state.y, colour("data"), 5, true);

@@ -19,7 +19,7 @@ export function startTraining(header) {
     const { steps, series, data, bands, seeds } = curvesOf(header, models, column);
     const level = column === "energy_distance" ? header.floor : null;
     if (level != null) {
-      series.push({ label: "real training images, 95% quantile", stroke: () => colour("muted"), dash: [3, 3], width: 1.5, points: { show: false } });
+      series.push({ label: "real training images, 95% quantile", stroke: () => colour("muted"), dash: [3, 3], width: 1.5, points: { show: false }, value: (_, v) => short(v) || "–" });
       data.push(steps.map(() => level));
     }
     const positive = data.flat().every((value) => value == null || value > 0);
@@ -83,11 +83,11 @@ function curvesOf(header, models, column) {
     const stroke = COLOURS[k % COLOURS.length];
     const dash = DASHES[Math.floor(k / COLOURS.length) % DASHES.length];
     const spanGaps = true; // models are evaluated at different steps
-    series.push({ label: header.titles[model], stroke, dash, width: 2, spanGaps, points: { show: false }, value: (_, v) => short(v) });
+    series.push({ label: header.titles[model], stroke, dash, width: 2, spanGaps, points: { show: false }, value: (_, v) => short(v) || "–" });
     data.push(at.map((values) => (values.length ? values.reduce((a, b) => a + b) / values.length : null)));
     if (own.length < 2) return;
     for (const [name, of] of [["lowest", Math.min], ["highest", Math.max]]) {
-      series.push({ label: `${header.titles[model]}, ${name}`, stroke: "transparent", spanGaps, points: { show: false }, value: (_, v) => short(v) });
+      series.push({ label: `${header.titles[model]}, ${name}`, class: "edge", stroke: "transparent", spanGaps, points: { show: false } });
       data.push(at.map((values) => (values.length ? of(...values) : null)));
     }
     bands.push({ series: [data.length, data.length - 1], fill: `${stroke}33` });

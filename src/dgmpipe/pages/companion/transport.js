@@ -11,7 +11,7 @@ const CLOUD = 500;
 const DENSITY_CELLS = [96, 68];
 const STEPS = [1, 2, 4, 8, 16, 32, 64];
 const ERROR_POINTS = 200;
-const STATES_SHOWN = { true: "The true density", learned: "The learned density", difference: "The difference log p_θ − log p" };
+const STATES_SHOWN = { true: "The true density", learned: "The learned density", difference: "The difference, red where the learned density is larger," };
 
 /** Set the part up; `models` are of flows, and `flows` what runs them, by name. */
 export function startFlows(models, flows, inverseErrors) {
@@ -145,11 +145,11 @@ export function startFlows(models, flows, inverseErrors) {
     const learned = flow().logProb(state.probe);
     const truth = state.model.noise ? moonsLogProb(state.probe, state.model.noise) : null;
     const at = state.probe.map((v) => signed(v)).join(", ");
-    element("flows", "likelihood").textContent = `At x = (${at}): log p_θ(x) = ${signed(learned)} nats${truth == null ? "" : `, log p(x) = ${signed(truth)} nats`}.`;
+    const likelihood = `at x = (${at}) log p(x) is ${signed(learned)} nats by the flow${truth == null ? "" : ` and ${signed(truth)} in truth`}`;
     const states = path();
     const show = (p) => `(${p.map((v) => signed(v)).join(", ")})`;
     const { logDet } = flow().forward(states[0]);
-    say("flows", `${state.model.title}, ${label}. z = ${show(states[0])} goes to x = ${show(states[states.length - 1])}, log |det ∇g(z)| = ${signed(logDet)}. ${STATES_SHOWN[state.density]} is shown; ${element("flows", "likelihood").textContent}`);
+    say("flows", `${state.model.title}, ${label}. z = ${show(states[0])} goes to x = ${show(states[states.length - 1])}, log |det ∇g(z)| = ${signed(logDet)}. ${STATES_SHOWN[state.density]} is shown; ${likelihood}.`);
     toAddress("flows", { flow: state.model.name, direction: state.backward ? "backward" : "forward", state: state.at, point: state.point.map((v) => v.toFixed(2)).join(), density: state.density });
   });
 
@@ -163,11 +163,13 @@ export function startFlows(models, flows, inverseErrors) {
     const errors = remembered("errors", () => {
       const points = normalPoints(ERROR_POINTS, 2, randomStream(11));
       return STEPS.map((steps) => {
-        const relative = points.map((z) => {
+        let [error, norm] = [0, 0];
+        for (const z of points) {
           const back = flow().inverse(flow().forward(z, steps).point, steps).point;
-          return Math.hypot(back[0] - z[0], back[1] - z[1]) / Math.hypot(...z);
-        });
-        return relative.reduce((sum, value) => sum + value) / ERROR_POINTS;
+          error += (back[0] - z[0]) ** 2 + (back[1] - z[1]) ** 2;
+          norm += z[0] ** 2 + z[1] ** 2;
+        }
+        return Math.sqrt(error / norm);
       });
     });
     const table = inverseErrors.filter((row) => row.model === state.model.name && row.seed === state.model.seed);
