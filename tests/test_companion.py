@@ -55,7 +55,12 @@ def _randomise(network: nn.Module) -> None:
 
 
 def _tier(
-    folder: Path, image_folder: Path, names: list[str], *, seeds: tuple[int, ...] = (0,), **more: Any
+    folder: Path,
+    image_folder: Path,
+    names: list[str],
+    *,
+    seeds: tuple[int, ...] = (0,),
+    **more: Any,
 ) -> str:
     """Leave what a tier of untrained models would leave, and return its companion."""
     written = yaml.safe_load((ROOT / "config/smoke.yaml").read_text(encoding="utf-8"))
@@ -154,7 +159,9 @@ def _ask(page: Page, model: str, call: str, points: Tensor) -> np.ndarray:
 def _assert_agrees(found: np.ndarray, expected: Tensor) -> None:
     """Assert agreement to 1e-5, of values above 1 relative to them."""
     assert found.shape == tuple(expected.flatten(1).shape if expected.ndim > 1 else expected.shape)
-    np.testing.assert_allclose(found, expected.flatten(1) if expected.ndim > 1 else expected, 1e-5, 1e-5)
+    np.testing.assert_allclose(
+        found, expected.flatten(1) if expected.ndim > 1 else expected, 1e-5, 1e-5
+    )
 
 
 @torch.no_grad()
@@ -168,9 +175,7 @@ def test_generators_agree_with_torch(opened: Page, folder: Path, model: str) -> 
 
 @torch.no_grad()
 @pytest.mark.parametrize("model", ["vae", "continuous"])
-def test_encoders_agree_with_torch(
-    opened: Page, folder: Path, images: Tensor, model: str
-) -> None:
+def test_encoders_agree_with_torch(opened: Page, folder: Path, images: Tensor, model: str) -> None:
     x = images[:POINTS, None] / 255
     posterior = load_model(folder / f"models/{model}/seed_0").encoder(x)
     call = "const e = m.encode(p); return [...e.mean, ...e.logVariance]"
@@ -198,7 +203,9 @@ def test_flows_agree_with_torch(opened: Page, folder: Path, model: str, directio
         states = flow.hidden_states(points).transpose(0, 1)
         _assert_agrees(_ask(opened, model, "return m.flow.states(p).flat()", points), states)
     else:
-        _assert_agrees(_ask(opened, model, "return m.flow.logProb(p)", points), flow.log_prob(points))
+        _assert_agrees(
+            _ask(opened, model, "return m.flow.logProb(p)", points), flow.log_prob(points)
+        )
 
 
 def test_the_moons_agree_with_torch(opened: Page) -> None:
@@ -212,7 +219,9 @@ def test_the_energy_test_agrees_with_torch(opened: Page) -> None:
     first = torch.randperm(POINTS)[: POINTS // 4].tolist()
     rest = [i for i in range(POINTS) if i not in first]
     expected = energy_test(points[first], points[rest], num_permutations=1)
-    found = opened.evaluate("([p, first]) => dgmpipe.statistics(p, first)", [points.tolist(), first])
+    found = opened.evaluate(
+        "([p, first]) => dgmpipe.statistics(p, first)", [points.tolist(), first]
+    )
     assert found["statistic"] == pytest.approx(expected.statistic, rel=1e-9)
     assert found["unbiased"] == pytest.approx(expected.energy_distance, rel=1e-9)
 
@@ -289,8 +298,8 @@ def test_it_opens_in_a_sandboxed_frame(watched: Watched, folder: Path) -> None:
     """As a Snakemake report shows it, by a data URI, and as MLflow does, with scripts only."""
     page = watched.page
     encoded = base64.b64encode((folder / "companion.html").read_bytes()).decode()
-    frame = f'<iframe sandbox="allow-scripts" width=1200 height=800 src="data:text/html;base64,{encoded}">'
-    page.set_content(frame)
+    source = f"data:text/html;base64,{encoded}"
+    page.set_content(f'<iframe sandbox="allow-scripts" width=1200 height=800 src="{source}">')
     inside = page.frame_locator("iframe")
     inside.locator("html[data-ready]").wait_for(state="attached")
     inside.locator("#explorer .u-over").press("ArrowRight")

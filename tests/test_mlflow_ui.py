@@ -22,6 +22,8 @@ from dgmpipe.models import load_model
 from dgmpipe.models.flow import Flow
 from dgmpipe.models.registry import task_class
 from dgmpipe.models.storage import save_weights
+from dgmpipe.pages.companion.build import companion_page
+from dgmpipe.plan.companion import companion_files, companion_params
 from dgmpipe.plan.trainings import data_digest
 from dgmpipe.tracking.runs import RunLogger, catch_up, finish_invocation, start_invocation
 from mlflow_server import mlflow_ui
@@ -76,6 +78,7 @@ def _train(model: str, seed: int, final: float) -> None:
     network = task_class(settings.kind).build(settings.model_dump())
     save_weights(network, folder / "model.safetensors")
     summary = {"kind": settings.kind, "hyperparameters": settings.model_dump()}
+    summary |= {"seed": seed, "parameters": sum(p.numel() for p in network.parameters())}
     (folder / "summary.json").write_text(json.dumps(summary))
     history = [{"step": s, METRICS[model]: final + 8 / (s + 10) - 0.1} for s in range(0, 80, 10)]
     pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
@@ -106,7 +109,12 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
         figure = ROOT / "docs/paper-tier/figures/figure_11_energy_distance.png"
         (RESULTS / "figures").mkdir()
         shutil.copy(figure, RESULTS / "figures")
-        finish_invocation("FINISHED", RESULTS.glob("figures/*"), RESULTS / "invocation.json")
+        names = ("weights", "summaries", "histories")
+        files = {n: [RESULTS / path for path in companion_files(CONFIG)[n]] for n in names}
+        companion = RESULTS / "companion.html"
+        companion.write_text(companion_page(files, **companion_params(CONFIG)), encoding="utf-8")
+        shown = [*RESULTS.glob("figures/*"), companion]
+        finish_invocation("FINISHED", shown, RESULTS / "invocation.json")
         client = MlflowClient(STORE)
         experiment = client.get_experiment_by_name("dgmpipe-smoke").experiment_id
         runs = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])}
@@ -176,6 +184,15 @@ def test_a_figure_is_shown_where_it_is(reviewed: Reviewed, page: Page) -> None:
     page.wait_for_function(
         "() => [...document.images].some(i => i.naturalWidth > 600 && i.clientWidth > 300)"
     )
+
+
+def test_the_companion_runs_where_it_is(reviewed: Reviewed, page: Page) -> None:
+    run = reviewed.runs["pipeline smoke"]
+    page.goto(f"{reviewed.uri}/#/experiments/1/runs/{run}/artifacts/companion.html")
+    inside = page.frame_locator("iframe")
+    inside.locator("html[data-ready]").wait_for(state="attached")
+    inside.locator("#explorer .u-over").press("ArrowRight")
+    inside.locator("#explorer [data-name=shown]").filter(has_text="z = (0.60, −0.50)").wait_for()
 
 
 def test_a_run_says_what_it_is_for_and_what_it_used(reviewed: Reviewed, page: Page) -> None:

@@ -218,6 +218,7 @@ def _numbers(config: Config, results: Path) -> dict[str, Any]:
     numbers: dict[str, Any] = {
         "config": config,
         "several": len(config.seeds) > 1,
+        "companion": (results / "companion.html").exists(),
         "tables": tables,
         "titles": titles,
         "shown": shown,

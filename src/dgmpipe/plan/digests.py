@@ -65,9 +65,9 @@ def _content_digest(path: Path, size: int, time: int) -> str:
 def source_files(*roots: str | Path, training: bool = False) -> list[Path]:
     """Return the roots and every module of this package that they import, directly or not.
 
-    With the figures' style comes its style sheet, with the companion its scripts. Left out are modules that cannot change a result.
-    A package's `__init__` counts only where it is itself imported by name: it does nothing but name
-    its modules' contents again.
+    With the figures' style comes its style sheet, with the companion its scripts. Left out are
+    modules that cannot change a result. A package's `__init__` counts only where it is itself
+    imported by name: it does nothing but name its modules' contents again.
 
     Args:
         roots: Python files, or dotted names of this package's modules.

@@ -251,9 +251,9 @@ def start_invocation(
         name=f"pipeline {tier}",
         note=(
             f"One invocation of the pipeline on the tier `{tier}`: how well do the models make"
-            " the paper's figures again? Figures and tables are its artifacts, the trainings the"
-            " runs below it. To compare the four GANs, select their runs and look at the chart of"
-            " `energy_distance`."
+            " the paper's figures again? Figures, tables and the companion, a page in which one"
+            " plays with the models, are its artifacts, the trainings the runs below it. To compare"
+            " the four GANs, select their runs and look at the chart of `energy_distance`."
         ),
         tier=tier,
         tags={
@@ -286,14 +286,16 @@ def finish_invocation(status: str, files: Iterable[Path], invocation: Path) -> N
 
     Args:
         status: FINISHED or FAILED; trainings that are open even now were killed.
-        files: Its figures and tables, each for a folder of artifacts with the name of its own.
+        files: Its figures, tables and pages, each for a folder of artifacts with the name of its
+            own; what lies beside `invocation` is for none.
         invocation: File that `start_invocation` wrote.
     """
     record = Record.read(invocation)
     if record is None or record.status != "RUNNING":
         return
     for path in sorted(files):
-        record.files.setdefault(path.parent.name, []).append(str(path))
+        folder = "" if path.parent == invocation.parent else path.parent.name
+        record.files.setdefault(folder, []).append(str(path))
     record.end(status)
     record.write(invocation)
     catch_up(invocation.parent)
@@ -437,7 +439,11 @@ def _tell(event: str, results: Path) -> None:
             config = json.load(sys.stdin)
             start_invocation(config["tier"], config, invocation, pid=os.getppid())
         else:
-            files = [*results.glob("figures/*.png"), *results.glob("tables/*")]
+            files = [
+                *results.glob("figures/*.png"),
+                *results.glob("tables/*"),
+                *results.glob("companion.html"),
+            ]
             finish_invocation(event.upper(), files, invocation)
     except Exception as error:
         record = Record.read(invocation)
