@@ -28,6 +28,7 @@ document.querySelector('[data-name="left-out"]').replaceChildren(
 );
 // A page in a frame has no report beside it.
 if (window.parent !== window) document.querySelectorAll("a.report").forEach((link) => link.remove());
+else window.addEventListener("hashchange", () => location.hash.includes("?") && location.reload());
 
 const api = {};
 start("explorer", generators.length > 0, "This tier has no generator of images.", () => {

@@ -88,22 +88,23 @@ export function fromAddress(part) {
   return name === part ? Object.fromEntries(new URLSearchParams(query)) : {};
 }
 
-const settles = new Map();
+let used = "";
+for (const event of ["pointerdown", "keydown", "input"]) {
+  document.addEventListener(event, ({ target }) => (used = target.closest?.("section")?.id ?? used), true);
+}
 
-/** Put into the address, and into the part's permalink, what it now shows. */
-export function toAddress(part, values) {
-  const link = `#${part}?${new URLSearchParams(values)}`;
-  element(part, "permalink").href = link;
-  if (!settles.has(part)) {
-    settles.set(part, whenQuiet(() => {
-      try {
-        history.replaceState(null, "", element(part, "permalink").getAttribute("href"));
-      } catch {
-        // In a sandbox the address may not be changed; the permalink still has it.
-      }
-    }, 300));
+const settle = whenQuiet(() => {
+  try {
+    history.replaceState(null, "", element(used, "permalink").getAttribute("href"));
+  } catch {
+    // In a sandbox the address may not be changed; the permalink still has it.
   }
-  settles.get(part)();
+}, 300);
+
+/** Put what a part shows into its permalink, and into the address if the part was used last. */
+export function toAddress(part, values) {
+  element(part, "permalink").href = `#${part}?${new URLSearchParams(values)}`;
+  if (part === used) settle();
 }
 
 /** Return the two numbers of "a,b", or others if it is not that. */
