@@ -11,7 +11,7 @@ const CLOUD = 500;
 const DENSITY_CELLS = [96, 68];
 const STEPS = [1, 2, 4, 8, 16, 32, 64];
 const ERROR_POINTS = 200;
-const STATES_SHOWN = { true: "The true density", learned: "The learned density", difference: "The difference, red where the learned density is larger," };
+const STATES_SHOWN = { true: "The true density", learned: "The learned density", difference: "The difference, orange where the learned density is larger," };
 
 /** Set the part up; `models` are of flows, and `flows` what runs them, by name. */
 export function startFlows(models, flows, inverseErrors) {
