@@ -264,6 +264,7 @@ def test_the_evidence_of_an_image_agrees_with_the_quadrature(
 def test_a_drawing_has_an_evidence_too(watched: Watched, folder: Path) -> None:
     page = watched.page
     watched.open((folder / "companion.html").as_uri() + "#posterior")
+    page.get_by_label("close-up of the posterior").check()  # before there is one
     page.wait_for_function("() => dgmpipe.posterior.found()?.elbo")
     page.get_by_role("button", name="Clear, to draw").click()
     box = page.locator("[data-name=drawing]").bounding_box()
@@ -278,6 +279,7 @@ def test_a_drawing_has_an_evidence_too(watched: Watched, folder: Path) -> None:
     page.reload()
     page.wait_for_function("() => window.dgmpipe?.posterior.found()?.elbo")
     assert drawn.split(";")[1] in page.locator("#posterior [data-name=shown]").text_content()
+    assert watched.complaints == []
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1280, "light")])

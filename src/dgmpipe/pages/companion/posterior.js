@@ -177,7 +177,7 @@ export function startPosterior(vaes, encoders, images) {
   /** Show all of the plane, or a square about the posterior and the encoder's Gaussian. */
   function frame() {
     const { found } = state;
-    const close = element("posterior", "close").checked && found.box;
+    const close = element("posterior", "close").checked && found?.box;
     const points = close ? [0, 1].map((d) => [...found.box[d], found.mean[d] - 2.5 * found.deviation[d], found.mean[d] + 2.5 * found.deviation[d]]) : null;
     const sides = close ? points.map((of) => [Math.min(...of), Math.max(...of)]) : [[-PLANE, PLANE], [-PLANE, PLANE]];
     const half = Math.max(...sides.map(([low, high]) => (high - low) / 2));
@@ -203,6 +203,7 @@ export function startPosterior(vaes, encoders, images) {
 
   function draw(change) {
     state.chosen = -1;
+    state.x ??= new Float64Array(size);
     change(state.x);
     state.x = state.x.map((value) => Math.round(15 * value) / 15); // as the permalink keeps it
     mark();
