@@ -22,7 +22,9 @@ from dgmpipe.models import load_model
 from dgmpipe.models.flow import Flow
 from dgmpipe.models.registry import task_class
 from dgmpipe.models.storage import save_weights
+from dgmpipe.pages.companion.build import companion_page
 from dgmpipe.pages.report import make_report
+from dgmpipe.plan.companion import companion_files, companion_params
 from dgmpipe.plan.trainings import data_digest
 from dgmpipe.tracking.runs import RunLogger, catch_up, finish_invocation, start_invocation
 from made_up_tier import write_tier
@@ -82,6 +84,7 @@ def _train(model: str, seed: int, final: float) -> None:
     network = task_class(settings.kind).build(settings.model_dump())
     save_weights(network, folder / "model.safetensors")
     summary = {"kind": settings.kind, "hyperparameters": settings.model_dump()}
+    summary |= {"seed": seed, "parameters": sum(p.numel() for p in network.parameters())}
     (folder / "summary.json").write_text(json.dumps(summary))
     history = [{"step": s, METRICS[model]: final + 8 / (s + 10) - 0.1} for s in range(0, 80, 10)]
     pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
@@ -122,6 +125,10 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
         _write_table({(model, 0): TABLED[model] for model in GANS})
         (RESULTS / "figures").mkdir()
         shutil.copy(figure, RESULTS / "figures")
+        names = ("weights", "summaries", "histories")
+        files = {n: [RESULTS / path for path in companion_files(CONFIG)[n]] for n in names}
+        companion = RESULTS / "companion.html"
+        companion.write_text(companion_page(files, **companion_params(CONFIG)), encoding="utf-8")
         finish_invocation("FINISHED", RESULTS / "invocation.json")
         client = MlflowClient(STORE)
         experiment = client.get_experiment_by_name("dgmpipe-smoke").experiment_id
@@ -216,7 +223,7 @@ def test_a_figure_is_shown_where_it_is(reviewed: Reviewed, page: Page) -> None:
 def test_a_report_works_in_its_frame(reviewed: Reviewed, page: Page, tmp_path: Path) -> None:
     write_tier(tmp_path / "results/made-up")
     make_report(tmp_path / "results/made-up", ROOT / "workflow/report")
-    run = reviewed.runs["pipeline smoke"]
+    run = reviewed.runs["smoke"]
     MlflowClient(STORE).log_artifact(run, str(tmp_path / "results/made-up/report.html"))
     page.goto(f"{reviewed.uri}/#/experiments/1/runs/{run}/artifacts/report.html")
     frame = page.frame_locator("iframe")
@@ -225,6 +232,15 @@ def test_a_report_works_in_its_frame(reviewed: Reviewed, page: Page, tmp_path: P
     frame.locator("#figure_08_latent:focus").wait_for()
     top = frame.locator("#figure_08_latent").evaluate("part => part.getBoundingClientRect().top")
     assert 0 <= top < 200
+
+
+def test_the_companion_runs_where_it_is(reviewed: Reviewed, page: Page) -> None:
+    run = reviewed.runs["smoke"]
+    page.goto(f"{reviewed.uri}/#/experiments/1/runs/{run}/artifacts/companion.html")
+    inside = page.frame_locator("iframe")
+    inside.locator("html[data-ready]").wait_for(state="attached")
+    inside.locator("#explorer .u-over").press("ArrowRight")
+    inside.locator("#explorer [data-name=shown]").filter(has_text="z = (0.60, −0.50)").wait_for()
 
 
 def test_a_run_says_what_it_is_for_and_what_it_used(reviewed: Reviewed, page: Page) -> None:

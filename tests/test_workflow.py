@@ -497,7 +497,8 @@ def _planned_with(edited: Path, smoke: Path) -> subprocess.CompletedProcess:
         ("figures/dgmpipe.mplstyle", FIGURES),
         (
             "evaluation/quality.py",
-            {"sample_quality", "generators", "generators_summary", "class_histograms"},
+            {"sample_quality", "generators", "generators_summary", "class_histograms"}
+            | {"companion"},
         ),
     ],
 )

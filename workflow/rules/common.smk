@@ -11,6 +11,7 @@ from dgmpipe.config.read import check_files
 from dgmpipe.errors import UserError
 from dgmpipe.jobs.gpus import count_gpus
 from dgmpipe.jobs.locks import take_lock
+from dgmpipe.plan.companion import companion_files, companion_params
 from dgmpipe.plan.digests import source_digest
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL, subjects
 from dgmpipe.plan.exhibits import exhibits, figure_of_model, study_exhibits

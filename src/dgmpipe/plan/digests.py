@@ -35,7 +35,13 @@ _FOR_USERS = "# only for users"
 _MEASURES = ("evaluation", "statistics")
 
 # What a module reads besides what it imports.
-_READ_BY = {_PACKAGE / "figures/style.py": [_PACKAGE / "figures/dgmpipe.mplstyle"]}
+_PAGE = _PACKAGE / "pages/companion"
+_READ_BY = {
+    _PACKAGE / "figures/style.py": [_PACKAGE / "figures/dgmpipe.mplstyle"],
+    _PAGE / "build.py": [
+        path for kind in ("js", "css", "html") for path in sorted(_PAGE.rglob(f"*.{kind}"))
+    ],
+}
 
 # Calls whose only effect is that somebody reads something.
 _SAYS = {"print", "warn"}
@@ -71,9 +77,9 @@ def _content_digest(path: Path, size: int, time: int) -> str:
 def source_files(*roots: str | Path, training: bool = False) -> list[Path]:
     """Return the roots and every module of this package that they import, directly or not.
 
-    With the figures' style comes its style sheet. Left out are modules that cannot change a result.
-    A package's `__init__` counts only where it is itself imported by name: it does nothing but name
-    its modules' contents again.
+    With the figures' style comes its style sheet, with the companion its scripts. Left out are
+    modules that cannot change a result. A package's `__init__` counts only where it is itself
+    imported by name: it does nothing but name its modules' contents again.
 
     Args:
         roots: Python files, or dotted names of this package's modules.

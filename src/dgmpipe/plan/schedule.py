@@ -111,7 +111,7 @@ class Schedule:
         if rule.startswith("train"):
             # One of the tables is called `training_times`.
             return EXHIBITS if rule in self._exhibits else TRAININGS
-        if rule in self._exhibits or rule == "figure_of_model":
+        if rule in self._exhibits or rule in ("figure_of_model", "companion"):
             return EXHIBITS
         return DATA if rule.startswith(("fetch_", "show_")) else EVALUATIONS
 

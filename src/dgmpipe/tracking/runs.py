@@ -15,6 +15,7 @@ import os
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -54,6 +55,9 @@ def _mlflow() -> ModuleType:
 
     return mlflow_copy
 
+
+# What of an invocation's results its run in MLflow has, pages at the top.
+_SHOWN = ("figures/*.png", "tables/*", "*.html")
 
 # What a run of a family answers, and where to look.
 _QUESTIONS: dict[Family, str] = {
@@ -325,8 +329,8 @@ def _invocation(tier: str, config: Mapping[str, Any], pid: int | None = None) ->
         note=(
             f"One invocation of the pipeline on the tier `{tier}`: how well do the models make"
             " the paper's figures again? Its metrics are the main numbers of the tables, with their"
-            " standard errors; figures and tables are its artifacts, the trainings the runs below"
-            " it. docs/mlflow.md has the link that shows the four GANs in one chart."
+            " standard errors; figures, tables and pages are its artifacts, the trainings the runs"
+            " below it. docs/mlflow.md has the link that shows the four GANs in one chart."
         ),
         tier=tier,
         tags={
@@ -351,7 +355,7 @@ def _invocation(tier: str, config: Mapping[str, Any], pid: int | None = None) ->
 
 
 def end_invocation(status: str, invocation: Path) -> Record | None:
-    """Note that an invocation has ended and what its figures and tables are.
+    """Note that an invocation has ended and what its figures, tables and pages are.
 
     Args:
         status: FINISHED or FAILED.
@@ -363,8 +367,9 @@ def end_invocation(status: str, invocation: Path) -> Record | None:
     record, results = Record.read(invocation), invocation.parent
     if record is None or record.status != "RUNNING":
         return None
-    for path in sorted([*results.glob("figures/*.png"), *results.glob("tables/*")]):
-        record.files.setdefault(path.parent.name, []).append(str(path))
+    for path in sorted(chain.from_iterable(results.glob(shown) for shown in _SHOWN)):
+        folder = "" if path.parent == results else path.parent.name
+        record.files.setdefault(folder, []).append(str(path))
     record.end(status)
     record.write(invocation)
     return record

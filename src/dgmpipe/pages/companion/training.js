@@ -1,0 +1,101 @@
+// Part 5: Figure 11 and every other curve of the trainings, seeds as bands.
+
+import { colour, makeCurves, short } from "./plots.js";
+import { element, fillChoice, fromAddress, say, toAddress } from "./state.js";
+
+const DASHES = [[], [6, 4], [2, 3], [9, 3, 2, 3]];
+const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b"];
+
+/** Set the part up. */
+export function startTraining(header) {
+  const start = fromAddress("training");
+  const choices = choicesOf(header);
+  const state = { metric: start.metric in choices ? start.metric : Object.keys(choices)[0], log: start.log !== "0" };
+  let shown = null;
+
+  function show() {
+    shown?.destroy();
+    const { title, models, column } = choices[state.metric];
+    const { steps, series, data, bands, seeds } = curvesOf(header, models, column);
+    const level = column === "energy_distance" ? header.floor : null;
+    if (level != null) {
+      series.push({ label: "real training images, 95% quantile", stroke: () => colour("muted"), dash: [3, 3], width: 1.5, points: { show: false }, value: (_, v) => short(v) || "–" });
+      data.push(steps.map(() => level));
+    }
+    const positive = data.flat().every((value) => value == null || value > 0);
+    element("training", "log").disabled = !positive;
+    element("training", "log").checked = state.log && positive;
+    shown = makeCurves(element("training", "curves"), {
+      label: `${title} over the steps of the trainings`,
+      xLabel: "step",
+      yLabel: column.replaceAll("_", " "),
+      logY: state.log && positive,
+      series,
+      data: [steps, ...data],
+      bands,
+      height: 400,
+    });
+    element("training", "seeds").textContent = seeds > 1 ? `Lines are means over ${seeds} seeds, bands reach from the lowest seed to the highest.` : "The tier has one seed, so there are no bands; a config with several seeds has them.";
+    const ends = models.map((model) => `${header.titles[model]} ${short(lastOf(header, model, column))}`).join("; ");
+    say("training", `${title} after the last step, mean over seeds: ${ends}.${level == null ? "" : ` Real training images come to at most ${short(level)} in 95 of 100 draws.`}`);
+    toAddress("training", { metric: state.metric, log: Number(state.log) });
+  }
+
+  fillChoice(element("training", "metric"), Object.entries(choices).map(([value, { title }]) => ({ value, text: title })), (metric) => {
+    state.metric = metric;
+    show();
+  });
+  element("training", "metric").value = state.metric;
+  element("training", "log").addEventListener("change", (event) => {
+    state.log = event.target.checked;
+    show();
+  });
+  show();
+}
+
+/** What can be shown: Figure 11, then each column of all models of a family. */
+function choicesOf(header) {
+  const found = {};
+  for (const { model, columns } of header.histories) {
+    for (const column of Object.keys(columns)) {
+      const family = header.families[model];
+      const key = `${family}.${column}`;
+      const name = column.replaceAll("_", " ");
+      const title = key === "gan.energy_distance" ? "Figure 11: energy distance of the GANs" : `${name} (${{ flow: "flows", vae: "VAE", gan: "GANs", judge: "judge" }[family]})`;
+      found[key] ??= { title, column, models: [] };
+      if (!found[key].models.includes(model)) found[key].models.push(model);
+    }
+  }
+  const entries = Object.entries(found).sort(([a], [b]) => (b === "gan.energy_distance") - (a === "gan.energy_distance"));
+  return Object.fromEntries(entries);
+}
+
+/** Mean, lowest and highest over the seeds of each model, on the union of their steps. */
+function curvesOf(header, models, column) {
+  const histories = header.histories.filter((history) => models.includes(history.model) && column in history.columns);
+  const steps = [...new Set(histories.flatMap((history) => history.steps))].sort((a, b) => a - b);
+  const [series, data, bands] = [[], [], []];
+  let seeds = 0;
+  models.forEach((model, k) => {
+    const own = histories.filter((history) => history.model === model);
+    seeds = Math.max(seeds, own.length);
+    const at = steps.map((step) => own.map(({ steps: s, columns }) => columns[column][s.indexOf(step)]).filter((value) => value != null));
+    const stroke = COLOURS[k % COLOURS.length];
+    const dash = DASHES[Math.floor(k / COLOURS.length) % DASHES.length];
+    const spanGaps = true; // models are evaluated at different steps
+    series.push({ label: header.titles[model], stroke, dash, width: 2, spanGaps, points: { show: false }, value: (_, v) => short(v) || "–" });
+    data.push(at.map((values) => (values.length ? values.reduce((a, b) => a + b) / values.length : null)));
+    if (own.length < 2) return;
+    for (const [name, of] of [["lowest", Math.min], ["highest", Math.max]]) {
+      series.push({ label: `${header.titles[model]}, ${name}`, class: "edge", stroke: "transparent", spanGaps, points: { show: false } });
+      data.push(at.map((values) => (values.length ? of(...values) : null)));
+    }
+    bands.push({ series: [data.length, data.length - 1], fill: `${stroke}33` });
+  });
+  return { steps, series, data, bands, seeds };
+}
+
+function lastOf(header, model, column) {
+  const values = header.histories.filter((history) => history.model === model).map((history) => history.columns[column].at(-1));
+  return values.reduce((a, b) => a + b) / values.length;
+}
