@@ -8,19 +8,28 @@ import sys
 import time
 from pathlib import Path
 
+from forks import run_python
+
 __all__ = ["fresh_copy", "planned", "planned_models", "snakemake", "start_snakemake", "wait_for"]
 
 ROOT = Path(__file__).parent.parent
 
 
-def snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+def snakemake(
+    folder: Path, *arguments: str, alone: bool = False, **environment: str
+) -> subprocess.CompletedProcess:
+    """Run Snakemake in a folder; `alone` in processes of its own, as a user does."""
+    command = ["-m", "snakemake", "--cores", "4", *arguments]
+    given = _environment() | environment
+    if not alone:
+        return run_python(command, folder, given, timeout=1400)
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "4", *arguments],
+        [sys.executable, *command],
         cwd=folder,
         capture_output=True,
         encoding="utf-8",
         timeout=1400,
-        env=_environment() | environment,
+        env=given,
     )
 
 

@@ -1,0 +1,141 @@
+"""Python programs as forks of a process that has done their imports, which take most of their time.
+
+A program gets arguments, folder, environment and output as it would in a process of its own, and so
+do the scripts and modules that it starts. That Snakemake comes to the same bytes by itself is for
+`test_a_kill_of_snakemake_changes_no_byte_of_the_results`.
+"""
+
+import multiprocessing
+import os
+import runpy
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+__all__ = ["CONTEXT", "run_python"]
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        "snakemake.cli",
+        "snakemake.script",
+        "dgmpipe.evaluation.differences",
+        "dgmpipe.evaluation.energy_report",
+        "dgmpipe.evaluation.evidence",
+        "dgmpipe.evaluation.flow_report",
+        "dgmpipe.evaluation.latent",
+        "dgmpipe.evaluation.quality_report",
+        "dgmpipe.evaluation.studies",
+        "dgmpipe.evaluation.tables",
+        "dgmpipe.figures.figure_11",
+        "dgmpipe.models",
+        "dgmpipe.pages.report",
+        "dgmpipe.tracking.mlflow_copy",
+        "dgmpipe.tracking.runs",
+        "dgmpipe.training.run",
+        "matplotlib.backends.backend_agg",
+        "matplotlib.backends.backend_pdf",
+        "mlflow.server",
+    ]
+)
+
+
+def run_python(
+    arguments: list[str], folder: Path, environment: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess:
+    """Run `python -m module ...` or `python script ...` to its end, as `subprocess.run` would.
+
+    Raises:
+        TimeoutError: If it has not ended after so many seconds.
+    """
+    with tempfile.TemporaryDirectory() as outputs:
+        output, errors = Path(outputs, "stdout"), Path(outputs, "stderr")
+        given = (arguments, str(folder), dict(environment), str(output), str(errors))
+        process = CONTEXT.Process(target=_begin, args=given)
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(f"{arguments} takes more than {timeout} s: {errors.read_text()}")
+        texts = (path.read_text(encoding="utf-8", errors="replace") for path in (output, errors))
+        return subprocess.CompletedProcess(arguments, process.exitcode, *texts)
+
+
+def _begin(
+    arguments: list[str], folder: str, environment: dict[str, str], output: str, errors: str
+) -> NoReturn:
+    for number, path in ((1, output), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    os.chdir(folder)
+    subprocess.Popen = _Popen
+    _become(arguments, environment)
+
+
+class _Popen(subprocess.Popen):
+    """Starts scripts and this package's modules as forks, and everything else as it is."""
+
+    def __init__(self, args, *others, env=None, preexec_fn=None, **options) -> None:
+        words = args if isinstance(args, list) else shlex.split(args.split("; ")[-1])
+        executable, *arguments = map(str, words)
+        modules = ("-m dgmpipe.", ".snakemake/scripts/")
+        if executable == sys.executable and any(m in " ".join(arguments[:2]) for m in modules):
+
+            def preexec_fn() -> NoReturn:
+                # A program that is started has no files of who started it; with them goes the pipe
+                # that says that it has.
+                os.closerange(3, 4096)
+                _become(arguments, os.environ if env is None else env)
+
+        super().__init__(args, *others, env=env, preexec_fn=preexec_fn, **options)
+
+
+def _become(arguments: list[str], environment: Mapping[str, str]) -> NoReturn:
+    """Be a Python that was started with these arguments, and end."""
+    status = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, default)
+        signal.set_wakeup_fd(-1)
+        sys.stdin, sys.stdout, sys.stderr = (
+            open(number, mode, encoding="utf-8", closefd=False)
+            for number, mode in enumerate("rww")
+        )
+        _set_environment(dict(environment))
+        if arguments[0] == "-m":
+            sys.argv = arguments[1:]
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "'.*' found in sys.modules", RuntimeWarning)
+                runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = arguments
+            runpy.run_path(arguments[0], run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(status)
+
+
+def _set_environment(environment: dict[str, str]) -> None:
+    """Set the environment; where it has another PYTHONPATH, this package is imported anew."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ.clear()
+    os.environ.update(environment)
+    if (paths := environment.get("PYTHONPATH")) and paths != before:
+        sys.path[:0] = paths.split(os.pathsep)
+        for name in [name for name in sys.modules if name.split(".")[0] == "dgmpipe"]:
+            del sys.modules[name]
