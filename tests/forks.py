@@ -47,32 +47,42 @@ CONTEXT.set_forkserver_preload(
 )
 
 
+_SCRIPTS = ".snakemake/scripts/"
+
+
 def run_python(
-    arguments: list[str], folder: Path, environment: Mapping[str, str], timeout: float
+    arguments: list[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    input: str = "",
+    timeout: float,
 ) -> subprocess.CompletedProcess:
     """Run `python -m module ...` or `python script ...` to its end, as `subprocess.run` would.
 
     Raises:
         TimeoutError: If it has not ended after so many seconds.
     """
-    with tempfile.TemporaryDirectory() as outputs:
-        output, errors = Path(outputs, "stdout"), Path(outputs, "stderr")
-        given = (arguments, str(folder), dict(environment), str(output), str(errors))
+    with tempfile.TemporaryDirectory() as place:
+        streams = [Path(place, name) for name in ("stdin", "stdout", "stderr")]
+        for stream, text in zip(streams, (input, "", ""), strict=True):
+            stream.write_text(text, encoding="utf-8")
+        given = (arguments, str(folder), dict(environment), list(map(str, streams)))
         process = CONTEXT.Process(target=_begin, args=given)
         process.start()
         process.join(timeout)
+        said = [path.read_text(encoding="utf-8", errors="replace") for path in streams[1:]]
         if process.exitcode is None:
             process.kill()
-            raise TimeoutError(f"{arguments} takes more than {timeout} s: {errors.read_text()}")
-        texts = (path.read_text(encoding="utf-8", errors="replace") for path in (output, errors))
-        return subprocess.CompletedProcess(arguments, process.exitcode, *texts)
+            raise TimeoutError(f"{arguments} takes more than {timeout} s: {said[1]}")
+        return subprocess.CompletedProcess(arguments, process.exitcode, *said)
 
 
 def _begin(
-    arguments: list[str], folder: str, environment: dict[str, str], output: str, errors: str
+    arguments: list[str], folder: str, environment: dict[str, str], streams: list[str]
 ) -> NoReturn:
-    for number, path in ((1, output), (2, errors)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    for number, path in enumerate(streams):
+        os.dup2(os.open(path, os.O_APPEND | (os.O_WRONLY if number else os.O_RDONLY)), number)
     os.chdir(folder)
     subprocess.Popen = _Popen
     _become(arguments, environment)
@@ -82,10 +92,8 @@ class _Popen(subprocess.Popen):
     """Starts scripts and this package's modules as forks, and everything else as it is."""
 
     def __init__(self, args, *others, env=None, preexec_fn=None, **options) -> None:
-        words = args if isinstance(args, list) else shlex.split(args.split("; ")[-1])
-        executable, *arguments = map(str, words)
-        modules = ("-m dgmpipe.", ".snakemake/scripts/")
-        if executable == sys.executable and any(m in " ".join(arguments[:2]) for m in modules):
+        arguments = _arguments(args)
+        if arguments:
 
             def preexec_fn() -> NoReturn:
                 # A program that is started has no files of who started it; with them goes the pipe
@@ -94,6 +102,19 @@ class _Popen(subprocess.Popen):
                 _become(arguments, os.environ if env is None else env)
 
         super().__init__(args, *others, env=env, preexec_fn=preexec_fn, **options)
+
+
+def _arguments(command: object) -> list[str]:
+    """Return the arguments of a command that starts a script or module to fork, or none."""
+    if isinstance(command, str):  # as Snakemake writes what it gives to bash
+        command = (
+            shlex.split(command.removeprefix("set -euo pipefail;")) if _SCRIPTS in command else []
+        )
+    words = list(map(str, command)) if isinstance(command, list | tuple) else []
+    if words[:1] != [sys.executable]:
+        return []
+    is_ours = _SCRIPTS in words[1] or (words[1] == "-m" and words[2].startswith("dgmpipe."))
+    return words[1:] if is_ours else []
 
 
 def _become(arguments: list[str], environment: Mapping[str, str]) -> NoReturn:
@@ -105,7 +126,7 @@ def _become(arguments: list[str], environment: Mapping[str, str]) -> NoReturn:
             signal.signal(number, default)
         signal.set_wakeup_fd(-1)
         sys.stdin, sys.stdout, sys.stderr = (
-            open(number, mode, encoding="utf-8", closefd=False)
+            os.fdopen(number, mode, encoding="utf-8", closefd=False)
             for number, mode in enumerate("rww")
         )
         _set_environment(dict(environment))

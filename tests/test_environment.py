@@ -208,6 +208,7 @@ def _interrupt(project: Path) -> Path:
 CHANGES = [_rename, _copy, _lose_python, _change_python, _interrupt]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_an_environment_that_cannot_be_used_is_made_anew(
     project: Path, change: Callable[[Path], Path]
@@ -237,6 +238,7 @@ def test_other_dependencies_go_into_the_environment_that_is_there(project: Path)
 # --- who may ask `make server` -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_server_answers_to_its_names_and_to_no_other(tmp_path: Path) -> None:
     with mlflow_server_on_sqlite(tmp_path, "HOSTS=mlflow.example.org,other") as (uri, said):
         allowed = {
@@ -335,6 +337,7 @@ def test_a_missing_encoding_is_found(tmp_path: Path, text: str) -> None:
     assert not _without_encoding(module)
 
 
+@pytest.mark.slow
 def test_the_workflow_is_read_in_the_c_locale(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "warn_default_encoding", "-m", "snakemake", "--dry-run"]
     command += ["--snakefile", str(ROOT / "workflow/Snakefile"), "--cores", "1", "--nolock"]

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import io
 import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -45,6 +44,7 @@ from dgmpipe.tracking.runs import (
     finish_invocation,
     start_invocation,
 )
+from forks import CONTEXT
 
 UNREACHABLE = "http://127.0.0.1:9"
 SMOKE = yaml.safe_load((Path(__file__).parents[1] / "config/smoke.yaml").read_text())
@@ -62,9 +62,7 @@ INVOCATION = Path("invocation.json")
 RECORD = Path("runs/vae_seed_3.json")
 HERE = Path()
 
-# Processes begin with MLflow imported, which takes long.
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["dgmpipe.tracking.runs", "mlflow.server"])
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from forks import run_python
 
-__all__ = ["fresh_copy", "planned", "planned_models", "snakemake", "start_snakemake", "wait_for"]
+__all__ = [
+    "fresh_copy",
+    "planned",
+    "planned_models",
+    "python",
+    "snakemake",
+    "start_snakemake",
+    "wait_for",
+]
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,6 +39,14 @@ def snakemake(
         timeout=1400,
         env=given,
     )
+
+
+def python(
+    folder: Path, *arguments: str | Path, input: str = "", **environment: str
+) -> subprocess.CompletedProcess:
+    """Run Python in a folder with arguments such as `-m`, a module, and more."""
+    words, given = list(map(str, arguments)), _environment() | environment
+    return run_python(words, folder, given, input=input, timeout=600)
 
 
 def _environment() -> dict[str, str]:
