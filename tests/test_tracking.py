@@ -292,20 +292,7 @@ def test_a_moved_or_copied_folder_takes_its_history_along(
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "a b",
-        "100%25",
-        "a%20b",
-        "a#b",
-        "a?b",
-        "a;b",
-        "a+b&c=d",
-        "ü 'x' \"y\"",
-        "a[b]",
-        "$(a)`b`",
-        "a\\b",
-    ],
+    "name", ["a b#c", "100%25?d;e", "a%20b+c&d=e[f]", "ü 'x' \"y\" $(a)`b`\\c"]
 )
 def test_a_path_may_have_any_character(history: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
