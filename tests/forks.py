@@ -5,6 +5,7 @@ do the scripts and modules that it starts. That Snakemake comes to the same byte
 `test_a_kill_of_snakemake_changes_no_byte_of_the_results`.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -119,6 +120,7 @@ def _arguments(command: object) -> list[str]:
 
 def _become(arguments: list[str], environment: Mapping[str, str]) -> NoReturn:
     """Be a Python that was started with these arguments, and end."""
+    gc.freeze()  # a collection would copy every page of what was imported
     status = 1
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
