@@ -847,7 +847,11 @@ def _train_alone(folder: str, uri: str | None, start: Barrier, seed: int) -> Non
     sys.exit(logger.failed)
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["SQLite", "PostgreSQL"])
+@pytest.mark.parametrize(
+    "shared",
+    [False, pytest.param(True, marks=pytest.mark.slowest)],
+    ids=["SQLite", "PostgreSQL"],
+)
 def test_sixteen_jobs_at_once_on_a_fresh_database_lose_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
