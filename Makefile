@@ -30,7 +30,10 @@ listed = $(subst $(empty) $(empty),$(comma),$(strip $(foreach name,$(NAMES),$(1)
 export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
-.PHONY: all prepare test check bench ui server track torture clean help
+# A test file goes to one of the processes, so that its fixtures are made once.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+.PHONY: all prepare test test-fast test-all check bench ui server track torture clean help
 
 # An environment is of one folder, which its scripts name, and of one Python. Its mark says of which.
 IDENTITY = $$({ cd $(VENV) && pwd -P && bin/python -c 'import sys; print(sys.version)'; } 2>/dev/null || echo none)
@@ -44,8 +47,14 @@ all: $(INSTALLED) ## Install what is missing and make every figure and table
 prepare: $(INSTALLED) ## Fetch all that comes from outside, for machines that have no way out
 	$(BIN)/snakemake --cores 1 fetch_images
 
-test: $(TESTABLE) check ## Install what is missing and run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+test: $(TESTABLE) check ## Install what is missing, check and run the tests, in 5 minutes
+	$(PYTEST) -m 'not slowest'
+
+test-fast: $(TESTABLE) ## Run the tests that start no other programs, in a minute
+	$(PYTEST) -m 'not slow and not slowest'
+
+test-all: $(TESTABLE) check ## Run every test, those with kills, SLURM, PostgreSQL and a browser too
+	$(PYTEST)
 
 check: $(TESTABLE) ## Check style, format, types and the workflow's structure
 	$(BIN)/ruff check .
@@ -78,7 +87,7 @@ clean: ## Remove the environment; results stay
 	rm -rf $(VENV)
 
 help: ## Show this help
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 18
 
 # An environment without its mark was left half-made, and is made anew. Python compiles what it imports,
 # once; pip would compile all of it, which takes minutes.

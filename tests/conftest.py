@@ -1,17 +1,23 @@
 import gzip
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from playwright.sync_api import Browser, sync_playwright
 
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.vae import VAE, Encoder
 from mlflow_server import mlflow_server, why_no_server
+from workflow_runs import fresh_copy, snakemake
 
 ROOT = Path(__file__).parent.parent
+
+# What these need is not everywhere, and takes long to start.
+OF_MAKE_TEST_ALL = {"browser", "shared_server"}
 
 # The tests' tensors are small; threads that wait for each other only slow them down.
 torch.set_num_threads(1)
@@ -51,6 +57,22 @@ def image_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the smoke tier has run from end to end; all tests share it, to read."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "smoke"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.exists():
+            fresh_copy(folder)
+            run = snakemake(folder, "all", "--configfile", "config/smoke.yaml")
+            failed = run.stderr[-5000:] if run.returncode else ""
+            folder.with_suffix(".failed").write_text(failed, encoding="utf-8")
+    failed = folder.with_suffix(".failed").read_text(encoding="utf-8")
+    assert not failed, failed
+    return folder
+
+
+@pytest.fixture(scope="session")
 def shared_server() -> Iterator[str]:
     """Address of an MLflow server with PostgreSQL as its store."""
     if reason := why_no_server():
@@ -79,6 +101,12 @@ def vae() -> VAE:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no process is left alone with it at the end."""
-    longest = ["test_workflow.py", "test_slurm.py", "test_variants.py"]
-    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else 3)
+    """Mark what needs a browser or PostgreSQL, and begin with what takes longest.
+
+    So no process is left alone with it at the end.
+    """
+    for item in items:
+        if OF_MAKE_TEST_ALL & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slowest)
+    longest = ["test_slurm.py", "test_workflow.py", "test_tracking.py", "test_variants.py"]
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else 4)

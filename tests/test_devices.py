@@ -14,6 +14,7 @@ import torch
 from dgmpipe.jobs.devices import choose_device
 from dgmpipe.jobs.gpus import count_gpus
 from dgmpipe.jobs.usage import Usage
+from workflow_runs import snakemake
 
 ROOT = Path(__file__).parent.parent
 
@@ -65,6 +66,7 @@ def driver_of_two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("driver_of_two_gpus")
 @pytest.mark.parametrize(
     ("device", "shared", "of_a_training"),
@@ -74,15 +76,12 @@ def test_trainings_share_out_the_gpus_that_the_config_lets_them_use(
     device: str, shared: int, of_a_training: int, tmp_path: Path
 ) -> None:
     assert count_gpus(device) == shared
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--dry-run"]
-    command += ["--workflow-profile", "workflow/profiles/default", "--cores", "4", "--nolock"]
-    command += ["--config", f"device={device}", "--directory", str(tmp_path)]
-    command += ["--configfile", "config/smoke.yaml", "--"]
-    (tmp_path / "config").symlink_to(ROOT / "config")
-    planned = subprocess.run(
-        [*command, "results/smoke/models/realnvp/seed_0/model.safetensors"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    for name in ("config", "workflow", "scripts"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    target = "results/smoke/models/realnvp/seed_0/model.safetensors"
+    arguments = ("-n", "--configfile", "config/smoke.yaml", "--config", f"device={device}")
+    planned = snakemake(tmp_path, *arguments, "--", target)
+    assert planned.returncode == 0, planned.stderr
     assert f"gpu={of_a_training}" in planned.stdout + planned.stderr
 
 

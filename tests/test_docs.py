@@ -2,12 +2,10 @@
 
 import gzip
 import hashlib
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from snakemake.utils import update_config
 
 from dgmpipe.config import read_config
 from dgmpipe.data import load_mnist
+from workflow_runs import python
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")])
@@ -36,15 +35,7 @@ def _copy(folder: Path) -> Path:
 
 
 def _run(folder: Path, *command: str) -> subprocess.CompletedProcess:
-    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=environment | {"PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "1"},
-    )
+    return python(folder, *command, PYTHONPATH=str(folder / "src"))
 
 
 def _apply(page: str, folder: Path) -> None:
@@ -96,6 +87,7 @@ def with_nice(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_example_of_a_model_is_trained_and_measured(with_nice: Path) -> None:
     results = with_nice / "results/smoke"
     table = pd.read_csv(results / "tables/flows.csv").set_index("model")
@@ -109,11 +101,13 @@ def test_the_example_of_a_model_is_trained_and_measured(with_nice: Path) -> None
     assert (results / "figures/flow_nice.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_without_ot_flow_there_is_no_table_of_its_errors(with_nice: Path) -> None:
     assert not (with_nice / "results/smoke/tables/otflow_inverse_error.csv").exists()
     assert (with_nice / "results/smoke/report.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_example_of_a_model_passes_its_own_test_and_the_projects_style(
     with_nice: Path,
 ) -> None:
@@ -126,11 +120,13 @@ def test_the_example_of_a_model_passes_its_own_test_and_the_projects_style(
         assert run.returncode == 0, run.stdout
 
 
+@pytest.mark.slow
 def test_a_typo_in_the_block_of_the_example_gets_a_sentence(with_nice: Path) -> None:
     typo = "import yaml; from dgmpipe.config import read_config;"
     typo += "config = yaml.safe_load(open('config/smoke.yaml'));"
     typo += "config['models']['nice'] = {'kind': 'nice', 'widht': 8};"
-    run = _run(with_nice, "-c", typo + "read_config(config)")
+    (with_nice / "typo.py").write_text(typo + "read_config(config)", encoding="utf-8")
+    run = _run(with_nice, "typo.py")
     assert "'widht' at models.nice (did you mean 'width'?)" in run.stderr
 
 
@@ -162,6 +158,7 @@ def test_the_md5s_are_those_of_debians_files() -> None:
 
 
 @needs_clothes
+@pytest.mark.slow
 def test_other_images_are_fetched_and_shown(tmp_path: Path) -> None:
     folder = _copy(tmp_path)
     page = (ROOT / "docs/adding-a-dataset.md").read_text(encoding="utf-8")

@@ -10,6 +10,8 @@ from dgmpipe.config import read_config
 from dgmpipe.plan.trainings import image_folder
 from workflow_runs import ROOT, fresh_copy, snakemake
 
+pytestmark = pytest.mark.slow
+
 MODULE = """
 configfile: "mine.yaml"
 

@@ -3,7 +3,6 @@
 import itertools
 import math
 
-import dcor
 import numpy as np
 import pytest
 import scipy.stats
@@ -76,6 +75,8 @@ def test_few_near_pairs_are_recomputed_in_parts(monkeypatch):
 
 @pytest.mark.parametrize(("n", "m", "d"), [(2, 2, 1), (5, 9, 3), (30, 17, 784)])
 def test_agrees_with_dcor(n, m, d):
+    import dcor  # whose numba takes 8 s, which no other test should wait for
+
     x, y = normal(n, d), 1.1 * normal(m, d, seed=1) + 0.2
     result = energy_test(x, y, num_permutations=1)
     statistic = dcor.homogeneity.energy_test_statistic(x.numpy(), y.numpy())

@@ -118,7 +118,7 @@ def test_make_help_shows_every_target() -> None:
     text = (ROOT / "Makefile").read_text()
     targets = set(re.search(r"^\.PHONY: (.*)$", text, re.M).group(1).split())
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(re.findall(r"^  make (\w+) +\S", shown.stdout, re.M)) == targets
+    assert set(re.findall(r"^  make ([\w-]+) +\S", shown.stdout, re.M)) == targets
 
 
 def test_the_workflow_catalogue_gets_what_it_asks_for() -> None:
@@ -218,6 +218,7 @@ def _interrupt(project: Path) -> Path:
 CHANGES = [_rename, _copy, _lose_python, _change_python, _interrupt]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_an_environment_that_cannot_be_used_is_made_anew(
     project: Path, change: Callable[[Path], Path]
@@ -282,6 +283,7 @@ def test_cuda_can_be_left_out(project: Path) -> None:
 # --- who may ask `make server` -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_server_answers_to_its_names_and_to_no_other(tmp_path: Path) -> None:
     with mlflow_server_on_sqlite(tmp_path, "HOSTS=mlflow.example.org,other") as (uri, said):
         allowed = {
@@ -380,6 +382,7 @@ def test_a_missing_encoding_is_found(tmp_path: Path, text: str) -> None:
     assert not _without_encoding(module)
 
 
+@pytest.mark.slow
 def test_the_workflow_is_read_in_the_c_locale(tmp_path: Path) -> None:
     command = [sys.executable, "-X", "warn_default_encoding", "-m", "snakemake", "--dry-run"]
     command += ["--snakefile", str(ROOT / "workflow/Snakefile"), "--cores", "1", "--nolock"]

@@ -1,6 +1,5 @@
 """The examples: each runs by its command and prints what the library computes."""
 
-import os
 import re
 import runpy
 import subprocess
@@ -22,6 +21,7 @@ from dgmpipe.models import load_model
 from dgmpipe.models.flow import negative_log_likelihood
 from dgmpipe.models.registry import task_class
 from dgmpipe.models.storage import save_weights
+from workflow_runs import python
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -32,14 +32,7 @@ MODELS = {
 
 
 def _run(folder: Path, name: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, ROOT / f"examples/{name}.py", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    return python(folder, ROOT / f"examples/{name}.py", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +119,7 @@ def test_every_example_is_tested_here_and_named_in_the_readme() -> None:
         assert f"\n    python examples/{path.name} results/laptop/" in path.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPECTED)
 def test_an_example_prints_what_the_library_computes(folder: Path, name: str) -> None:
     run = _run(folder, name, *ARGUMENTS.get(name, []))

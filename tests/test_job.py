@@ -49,17 +49,26 @@ MATPLOTLIBRC = """
     pdf.compression: 0
     text.usetex: True
 """
+NO_BACKEND = {"MPLBACKEND": "nonsense"}
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+# Several at once, for each takes a process that imports matplotlib.
 SETTINGS = {
-    "nothing": {},
-    "a notebook's backend": {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
-    "a backend that is not there": {"MPLBACKEND": "nonsense"},
-    "a backend with windows": {"MPLBACKEND": "tkagg", "DISPLAY": ""},
-    "a file of settings": {"MATPLOTLIBRC": "user"},
-    "a folder of settings": {"MPLCONFIGDIR": "user"},
-    "the C locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    "hash seed": {"PYTHONHASHSEED": "7"},
-    "epoch": {"SOURCE_DATE_EPOCH": "7"},
+    "a notebook's backend, a file of settings and the C locale": {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MATPLOTLIBRC": "user",
+        **C_LOCALE,
+    },
+    "a backend that is not there and a folder of settings": NO_BACKEND | {"MPLCONFIGDIR": "user"},
+    "a backend with windows, a hash seed and an epoch": {
+        "MPLBACKEND": "tkagg",
+        "DISPLAY": "",
+        "PYTHONHASHSEED": "7",
+        "SOURCE_DATE_EPOCH": "7",
+    },
 }
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +80,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
 
 @pytest.mark.parametrize(
     ("settings", "in_job"),
-    [
-        *((settings, False) for settings in SETTINGS.values()),
-        (SETTINGS["a backend that is not there"], True),
-    ],
+    [*((settings, False) for settings in SETTINGS.values()), (NO_BACKEND, True)],
     ids=[*SETTINGS, "in a job"],
 )
 def test_figures_do_not_depend_on_what_matplotlib_is_told(
@@ -139,5 +145,5 @@ def test_a_job_writes_any_character_in_the_c_locale(tmp_path: Path) -> None:
         with job("log", 1):
             print("0.3 \\u00b1 0.1")
     """
-    _run(program, tmp_path, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    _run(program, tmp_path, **C_LOCALE)
     assert (tmp_path / "log").read_text(encoding="utf-8") == "0.3 ± 0.1\n"

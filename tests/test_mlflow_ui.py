@@ -36,6 +36,8 @@ WRITTEN["models"]["otflow"]["evaluation_rk4_steps"] = 2  # faster to export
 CONFIG = read_config(WRITTEN)
 RESULTS = Path("results/smoke")
 STORE = "sqlite:///results/mlflow.db"
+pytestmark = pytest.mark.slow
+
 GANS = ("dcgan_random", "dcgan_vae", "wgan_random", "wgan_vae")
 GENERATORS = ("realnvp", "otflow", "vae", *GANS)
 METRICS = {
@@ -62,17 +64,29 @@ FINAL = {
 TABLED = {"dcgan_random": 3.9, "dcgan_vae": 0.9, "wgan_random": 2.9, "wgan_vae": 1.1}
 
 
+class Logged(NamedTuple):
+    """Runs of all models.
+
+    Attributes:
+        folder: Where results/ is.
+        experiment: Id of the experiment.
+        runs: Id of each run by its name.
+    """
+
+    folder: Path
+    experiment: str
+    runs: dict[str, str]
+
+
 class Reviewed(NamedTuple):
     """Runs of all models, and where to look at them.
 
     Attributes:
         uri: Address of the pages.
-        experiment: Id of the experiment.
         runs: Id of each run by its name.
     """
 
     uri: str
-    experiment: str
     runs: dict[str, str]
 
 
@@ -112,9 +126,9 @@ def _write_table(distances: dict[tuple[str, int], float]) -> None:
 
 
 @pytest.fixture(scope="module")
-def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
-    """Runs of all models, logged by what the workflow calls, and `make ui` to look at them."""
-    folder = tmp_path_factory.mktemp("reviewed")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Logged]:
+    """Runs of all models, logged by what the workflow calls; the folder is the current one."""
+    folder = tmp_path_factory.mktemp("logged")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -134,9 +148,15 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reviewed]:
         experiment = client.get_experiment_by_name("dgmpipe-smoke").experiment_id
         runs = {run.info.run_name: run.info.run_id for run in client.search_runs([experiment])}
         patch.setenv("MLFLOW_TRACKING_URI", STORE)  # for what tests do without an address
-        with mlflow_ui(folder) as uri:
-            yield Reviewed(uri, experiment, runs)
+        yield Logged(folder, experiment, runs)
         mlflow.set_tracking_uri(None)  # what the docs' lines have set
+
+
+@pytest.fixture(scope="module")
+def reviewed(logged: Logged) -> Iterator[Reviewed]:
+    """The runs, and `make ui` to look at them."""
+    with mlflow_ui(logged.folder) as uri:
+        yield Reviewed(uri, logged.runs)
 
 
 @pytest.fixture
@@ -260,9 +280,9 @@ def test_the_registry_says_which_is_the_best_and_why(reviewed: Reviewed, page: P
     page.get_by_role("link", name="dcgan_vae 0").first.wait_for()
 
 
-def _logged(reviewed: Reviewed, run: str) -> list[LoggedModel]:
-    same = f"source_run_id = '{reviewed.runs[run]}'"
-    return MlflowClient(STORE).search_logged_models([reviewed.experiment], same)
+def _models(logged: Logged, run: str) -> list[LoggedModel]:
+    same = f"source_run_id = '{logged.runs[run]}'"
+    return MlflowClient(STORE).search_logged_models([logged.experiment], same)
 
 
 def _generated(model: str, z: torch.Tensor) -> torch.Tensor:
@@ -273,34 +293,34 @@ def _generated(model: str, z: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("model", GENERATORS)
-def test_a_generator_comes_back_as_it_was(reviewed: Reviewed, model: str) -> None:
-    (logged,) = _logged(reviewed, f"{model} 0")
-    generator = mlflow.pytorch.load_model(f"models:/{logged.model_id}")
+def test_a_generator_comes_back_as_it_was(logged: Logged, model: str) -> None:
+    (kept,) = _models(logged, f"{model} 0")
+    generator = mlflow.pytorch.load_model(f"models:/{kept.model_id}")
     for n in (1, 2, 9):
         z = torch.randn(n, 2, generator=torch.Generator().manual_seed(n))
         assert torch.equal(generator(z), _generated(model, z))
-    described = mlflow.models.get_model_info(f"models:/{logged.model_id}")
+    described = mlflow.models.get_model_info(f"models:/{kept.model_id}")
     (takes,), (makes,) = described.signature.inputs.inputs, described.signature.outputs.inputs
     assert (takes.type, takes.shape) == (np.dtype("float32"), (-1, 2))
     assert makes.shape == ((-1, 2) if METRICS[model] == "held_out_nll" else (-1, 1, 28, 28))
-    loaded = mlflow.models.Model.load(f"models:/{logged.model_id}")
-    example = loaded.load_input_example(f"models:/{logged.model_id}")
+    loaded = mlflow.models.Model.load(f"models:/{kept.model_id}")
+    example = loaded.load_input_example(f"models:/{kept.model_id}")
     assert example.shape == (4, 2)
-    measured = {m.key: m.value for m in logged.metrics if not m.key.startswith("final/")}
+    measured = {m.key: m.value for m in kept.metrics if not m.key.startswith("final/")}
     assert measured == {METRICS[model]: pytest.approx(FINAL[model])}
 
 
-def test_what_generates_nothing_is_no_model(reviewed: Reviewed) -> None:
-    assert not _logged(reviewed, "classifier 0")
+def test_what_generates_nothing_is_no_model(logged: Logged) -> None:
+    assert not _models(logged, "classifier 0")
 
 
-def test_a_run_has_each_point_once(reviewed: Reviewed) -> None:
+def test_a_run_has_each_point_once(logged: Logged) -> None:
     client = MlflowClient(STORE)
-    history = client.get_metric_history(reviewed.runs["wgan_vae 0"], "energy_distance")
+    history = client.get_metric_history(logged.runs["wgan_vae 0"], "energy_distance")
     assert [point.step for point in history] == list(range(0, 80, 10))
 
 
-def test_the_three_lines_of_the_docs_load_the_best(reviewed: Reviewed) -> None:
+def test_the_three_lines_of_the_docs_load_the_best(logged: Logged) -> None:
     page = (ROOT / "docs/mlflow.md").read_text()
     (block,) = re.findall(r"^```python\n(.*?)^```", page, re.M | re.S)
     assert len([line for line in block.splitlines() if line]) == 3
@@ -316,21 +336,19 @@ def _versions(kind: str) -> dict[str, str]:
     return {str(version.version): version.run_id for version in versions}
 
 
-def test_the_best_of_each_kind_is_registered_once(reviewed: Reviewed) -> None:
+def test_the_best_of_each_kind_is_registered_once(logged: Logged) -> None:
     client = MlflowClient(STORE)
     best = {"flow": "otflow 0", "vae": "vae 0", "gan": "dcgan_vae 0"}
     for _ in range(2):
         for kind, name in best.items():
-            assert _versions(kind) == {"1": reviewed.runs[name]}
+            assert _versions(kind) == {"1": logged.runs[name]}
             model = client.get_registered_model(f"dgmpipe-smoke-{kind}")
             assert {alias: str(v) for alias, v in model.aliases.items()} == {"best": "1"}
             assert ("highest" if kind == "vae" else "lowest") in model.description
         assert catch_up(RESULTS) == 1 + len(FINAL)
 
 
-def test_a_better_one_becomes_the_best(
-    reviewed: Reviewed, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_better_one_becomes_the_best(logged: Logged, capfd: pytest.CaptureFixture[str]) -> None:
     _train("dcgan_vae", 1, 0.5)
     _train("dcgan_vae", 2, 0.1)
     weights = RESULTS / "models/dcgan_vae/seed_2/model.safetensors"

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slowest
 def test_killed_trainings_come_to_the_same_bytes(root: Path) -> None:
     command = [sys.executable, root / "tests/torture.py", "--kills", "9", "--seed", "1"]
     run = subprocess.run(

@@ -48,6 +48,8 @@ LAID_OVER: dict[str, Any] = {
     },
 }  # fmt: skip
 SHORT = ["short", "short@num_layers=1", "short@num_layers=2"]
+pytestmark = pytest.mark.slow
+
 CONFIG_FILES = ("--configfile", "config/smoke.yaml", "made_up.yaml")
 
 

@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+from forks import run_python
+
 __all__ = [
-    "DGMPIPE",
     "fresh_copy",
     "planned",
     "planned_models",
+    "python",
     "snakemake",
     "start_snakemake",
     "wait_for",
@@ -24,15 +26,30 @@ ROOT = Path(__file__).parent.parent
 DGMPIPE = [sys.executable, "-c", "from dgmpipe.commands.app import main; main()"]
 
 
-def snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+def snakemake(
+    folder: Path, *arguments: str, alone: bool = False, **environment: str
+) -> subprocess.CompletedProcess:
+    """Run Snakemake in a folder; `alone` in processes of its own, as a user does."""
+    command = ["-m", "snakemake", "--cores", "4", *arguments]
+    given = _environment() | environment
+    if not alone:
+        return run_python(command, folder, given, timeout=1400)
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "4", *arguments],
+        [sys.executable, *command],
         cwd=folder,
         capture_output=True,
         encoding="utf-8",
         timeout=1400,
-        env=_environment() | environment,
+        env=given,
     )
+
+
+def python(
+    folder: Path, *arguments: str | Path, input: str = "", **environment: str
+) -> subprocess.CompletedProcess:
+    """Run Python in a folder with arguments such as `-m`, a module, and more."""
+    words, given = list(map(str, arguments)), _environment() | environment
+    return run_python(words, folder, given, input=input, timeout=600)
 
 
 def _environment() -> dict[str, str]:
