@@ -183,7 +183,7 @@ MISTAKES = {
     "typo at the top": (
         _set("sedes", [0]),
         "unknown key 'sedes' at the top level (did you mean 'seeds'?); the allowed keys are"
-        " tier, seeds, device, data, models, sweeps, studies, evaluation, cluster",
+        " tier, seeds, device, released, data, models, sweeps, studies, evaluation, cluster",
     ),
     "typo in a model": (
         _set("models.vae.stpes", 5),

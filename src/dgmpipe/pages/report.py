@@ -154,6 +154,8 @@ def rule_of(tier: Tier, file: str) -> str:
         model = between[1] if folder == "models" else name.rsplit("_seed_", 1)[0]
         (depth,) = (n for n, models in enumerate(levels(tier.config)) if model in models)
         return f"train_from_{depth}" if depth > 1 else ("train", "train_from")[depth]
+    if file == "companion.html":
+        return "companion"
     if file == "evaluation/energy_floor.npz":
         return "energy_floor"
     for evaluation in EVALUATIONS:
