@@ -270,6 +270,10 @@ MISTAKES = {
         _set("sweeps", {"s": {"models": ["vae"], "width": [8, 8]}}),
         "sweeps.s.width lists two values that have one name: [8, 8]",
     ),
+    "a sweep with a value twice, zipped": (
+        _set("sweeps", {"s": {"models": ["vae"], "combine": "zip", "width": [8, 8]}}),
+        "sweeps.s: vae@width=8 and vae@width=8 are the same",
+    ),
     "lists of different lengths, zipped": (
         _set(
             "sweeps",

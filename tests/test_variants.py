@@ -36,7 +36,12 @@ LAID_OVER: dict[str, Any] = {
             "learning_rate": 0.001, **COMMON
         },
     },
-    "sweeps": {"depth": {"models": ["short"], "num_layers": [1, 2]}},
+    "sweeps": {
+        "depth": {
+            "models": ["short"], "combine": "zip",
+            "learning_rate": [0.001, 0.002], "num_layers": [1, 2],
+        }
+    },
     "studies": {
         "depth": {
             "question": "How many layers does Real NVP need (Section 3.2)?",
@@ -47,7 +52,11 @@ LAID_OVER: dict[str, Any] = {
         }
     },
 }  # fmt: skip
-SHORT = ["short", "short@num_layers=1", "short@num_layers=2"]
+SHORT = [
+    "short",
+    "short@learning_rate=0.001,num_layers=1",
+    "short@learning_rate=0.002,num_layers=2",
+]
 pytestmark = pytest.mark.slow
 
 CONFIG_FILES = ("--configfile", "config/smoke.yaml", "made_up.yaml")
@@ -127,13 +136,16 @@ def test_the_evidence_of_eight_latent_dimensions_exceeds_its_bound(results: Path
 
 def test_a_study_answers_its_question_in_numbers(results: Path) -> None:
     table = _table(results, "study_depth")
-    assert table.columns.tolist() == ["model", "num_layers", "seed", "flow.kl", "flow.nll"]
+    assert table.columns.tolist() == [
+        *("model", "learning_rate", "num_layers", "seed", "flow.kl", "flow.nll")
+    ]
     assert table["num_layers"].tolist() == [1, 1, 2, 2]
     flows = _table(results, "flows")
     assert table["flow.kl"].tolist() == flows[flows["model"] != "short"]["kl"].tolist()
     caption = (results / "captions/study_depth_figure.rst").read_text(encoding="utf-8")
     assert caption.startswith("How many layers does Real NVP need (Section 3.2)?\n")
-    (answer,) = re.findall(r"^- short, kl: (\S+) ± \S+ at num layers 1; (\S+) ± ", caption, re.M)
+    pattern = r"^- short, kl: (\S+) ± \S+ at learning rate 0\.001, num layers 1; (\S+) ± "
+    (answer,) = re.findall(pattern, caption, re.M)
     means = table.groupby("num_layers")["flow.kl"].mean()
     assert [float(value) for value in answer] == pytest.approx(means.tolist(), rel=0.1)
     assert "mean ± deviation over 2 seeds" in caption
@@ -178,6 +190,8 @@ def test_mlflow_knows_each_model_by_kind_and_family(
         "tight": ("wgan", "gan"),
         **dict.fromkeys(SHORT, ("realnvp", "flow")),
     }
+    models = client.search_logged_models([experiment.experiment_id])
+    assert {model.tags["model"] for model in models} == found.keys(), "each makes something"
     (tight,) = (r for r in runs if r.data.tags["model"] == "tight")
     assert (tight.data.params["start"], tight.data.params["clip"]) == ("eight", "0.05")
 
@@ -185,7 +199,7 @@ def test_mlflow_knows_each_model_by_kind_and_family(
 def test_any_model_and_seed_can_be_drawn(
     run: tuple[Path, subprocess.CompletedProcess], results: Path
 ) -> None:
-    name = "figures/any/flow_short@num_layers=2_seed_7.png"
+    name = f"figures/any/flow_{SHORT[2]}_seed_7.png"
     drawn = snakemake(run[0], *CONFIG_FILES, "--", f"results/made-up/{name}")
     assert drawn.returncode == 0, drawn.stderr[-3000:]
     assert (results / name).read_bytes().startswith(b"\x89PNG")
@@ -194,7 +208,8 @@ def test_any_model_and_seed_can_be_drawn(
 def test_a_further_point_is_all_that_a_longer_sweep_trains(
     run: tuple[Path, subprocess.CompletedProcess],
 ) -> None:
-    longer = {"sweeps": {"depth": {"models": ["short"], "num_layers": [1, 2, 4]}}}
+    lists = {"learning_rate": [0.001, 0.002, 0.002], "num_layers": [1, 2, 4]}
+    longer = {"sweeps": {"depth": {"models": ["short"], "combine": "zip", **lists}}}
     (run[0] / "longer.yaml").write_text(yaml.safe_dump(longer))
     jobs = planned(snakemake(run[0], "-n", *CONFIG_FILES, "longer.yaml", "--", "study"))
     assert jobs == {

@@ -80,7 +80,8 @@ def expand(name: str, sweep: Any, models: Mapping[str, Mapping[str, Any]]) -> li
     for key, values in lists.items():
         if not isinstance(values, list) or not values:
             raise UserError(f"{at}.{key} must be a list of at least one value, not {values!r}")
-        if len({_shown(value) for value in values}) < len(values):
+        # Zipped, a value may come back beside another one.
+        if combine == "product" and len({_shown(value) for value in values}) < len(values):
             raise UserError(f"{at}.{key} lists two values that have one name: {values}")
     if combine == "zip" and len({len(values) for values in lists.values()}) > 1:
         sizes = ", ".join(f"{key} has {len(values)}" for key, values in lists.items())

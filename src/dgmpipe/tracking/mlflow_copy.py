@@ -248,8 +248,10 @@ class Copy:
             self._client.delete_logged_model(half_made.model_id)
         tags = {**self._record.tags, MLFLOW_RUN_NOTE: self._record.note}
         params = {name: str(value) for name, value in self._record.params.items()}
+        # A point of a sweep may have in its name what MLflow allows in none of a model.
+        name = re.sub(r"[/:.%\"']", "_", self._record.name)
         model = self._client.create_logged_model(
-            self._experiment, self._record.name, self._run_id, tags=tags, params=params
+            self._experiment, name, self._run_id, tags=tags, params=params
         )
         with tempfile.TemporaryDirectory() as folder:
             _write_model(Path(folder), program, z, model)
