@@ -396,7 +396,7 @@ def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
 
     Returns:
         A line a key, such as "models.vae.steps: 500 instead of 2000"; none if the tier has no file.
-        The block `cluster` does not count: it changes no result.
+        `cluster` and `released` do not count: they change no result.
     """
     from snakemake.utils import update_config
 
@@ -407,7 +407,8 @@ def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
         return []
     expected = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     update_config(expected, own[0])
-    return list(_differences(config, expected | {"cluster": {}}))
+    without_effect = {"cluster": {}, "released": None}
+    return list(_differences({**config, **without_effect}, expected | without_effect))
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], at: str = "") -> Iterator[str]:
