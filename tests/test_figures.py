@@ -504,3 +504,15 @@ def test_figures_import_neither_torch_nor_pyplot():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_a_short_logarithmic_axis_of_a_study_has_plain_numbers() -> None:
+    table = some_study().assign(**{"flow.kl": lambda rows: np.linspace(0.6, 0.9, len(rows))})
+    figure = figure_study(
+        table, x="noise", measures=["flow.kl"], titles={"realnvp": "Real NVP"}, log_y=["flow.kl"]
+    )
+    figure.draw_without_rendering()
+    axes, *_ = panels(figure)
+    labels = [label.get_text() for label in axes.get_yticklabels(which="both")]
+    assert "0.7" in labels
+    assert not any("^" in label for label in labels)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter, ScalarFormatter, StrMethodFormatter
 
 from dgmpipe.figures.style import SERIES_COLOURS, SERIES_MARKERS, new_figure
 
@@ -55,6 +55,9 @@ def figure_study(
                 axes.xaxis.set_minor_formatter(NullFormatter())
             if measure in log_y:
                 axes.set_yscale("log")
+                if table[measure].max() < 10 * table[measure].min():
+                    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
             axes.set(xlabel=x.replace("_", " "), ylabel=_words(measure))
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
