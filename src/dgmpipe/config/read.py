@@ -407,7 +407,7 @@ def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
         return []
     expected = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     update_config(expected, own[0])
-    without_effect = {"cluster": {}, "released": None}
+    without_effect: dict[str, Any] = {"cluster": {}, "released": None}
     return list(_differences({**config, **without_effect}, expected | without_effect))
 
 
