@@ -47,7 +47,7 @@ all: $(INSTALLED) ## Install what is missing and make every figure and table
 prepare: $(INSTALLED) ## Fetch all that comes from outside, for machines that have no way out
 	$(BIN)/snakemake --cores 1 fetch_images
 
-test: $(TESTABLE) check ## Install what is missing, check and run the tests, in 5 minutes
+test: $(TESTABLE) check ## Install what is missing, check and run the tests, in 7 minutes
 	$(PYTEST) -m 'not slowest'
 
 test-fast: $(TESTABLE) ## Run the tests that start no other programs, in a minute

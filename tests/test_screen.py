@@ -8,6 +8,7 @@ import pty
 import struct
 import sys
 import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,9 +80,11 @@ class Terminal(io.StringIO):
         super().__init__()
         self._screen = pyte.HistoryScreen(100, 30, history=1000)
         self._feed = pyte.Stream(self._screen).feed
+        self._drawing = threading.Lock()  # the screen draws from a thread of its own
 
     def write(self, text: str) -> int:
-        self._feed(text.replace("\n", "\r\n"))
+        with self._drawing:
+            self._feed(text.replace("\n", "\r\n"))
         return len(text)
 
     def isatty(self) -> bool:
@@ -89,7 +92,8 @@ class Terminal(io.StringIO):
 
     @property
     def lines(self) -> list[str]:
-        return [line.rstrip() for line in self._screen.display]
+        with self._drawing:
+            return [line.rstrip() for line in self._screen.display]
 
     @property
     def text(self) -> str:
@@ -234,8 +238,8 @@ def test_more_jobs_than_lines_are_counted(screen: Watcher, terminal: Terminal) -
     screen.take(record("100 trainings", news="plan", plan=Plan("smoke", jobs, cores=100)))
     for number in jobs:
         screen.take(begun(number, "train"))
-    assert sum("point" in line for line in terminal.lines) == 20
-    assert line_with(terminal, "and 80 more")
+    wait_until(lambda: sum("point" in line for line in terminal.lines) == 20)
+    wait_until(lambda: "and 80 more" in terminal.text)
 
 
 # --- before, and without, a screen ---------------------------------------------------------------

@@ -400,7 +400,7 @@ DEVIATIONS = [
         " and 2, 0.49, 3.9 and 0.47; 5.7 (seed 0) where both halves have the same points. Either"
         " way the discriminator may come to tell all images apart, and the generator stands still:"
         " after 1,500 steps with new points 4 of 6 seeds have a distance above 5, and with the same"
-        " points 2 of 3. The published training stands so from step 2,000 to 3,000 (its log has a"
+        " points 3 of 4. The published training stands so from step 2,000 to 3,000 (its log has a"
         " discriminator's objective of -5e-5 there)",
     ),
     Deviation(
