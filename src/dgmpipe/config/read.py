@@ -326,8 +326,7 @@ def _unknown_key(unknown: str, where: str, known: list[str]) -> str:
     return f"unknown key '{unknown}' at {where}{hint}; the allowed keys are {', '.join(known)}"
 
 
-# PyYAML has no type hints, so that to mypy the base is `Any`.
-class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
+class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no type hints
     """Refuses what YAML takes without a word: a key that stands twice, numbers like 010 or 1:30."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

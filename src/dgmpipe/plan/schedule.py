@@ -94,7 +94,13 @@ class Schedule:
         self._seconds = training_seconds(config, results)
 
     def job(
-        self, number: int, rule: str, wildcards: Mapping[str, str], **known: object
+        self,
+        number: int,
+        rule: str,
+        wildcards: Mapping[str, str],
+        *,
+        after: frozenset[int] = frozenset(),
+        stands: bool = False,
     ) -> PlannedJob | None:
         """Return a job by its rule and wildcards, or nothing for a rule that only names files."""
         stage = self._stage(rule)
@@ -103,7 +109,7 @@ class Schedule:
         seconds = self._measured(rule) or _GUESSES.get(stage, 0.0)
         if stage == TRAININGS:
             seconds = self._seconds[wildcards["model"]]
-        return PlannedJob(number, self._label(rule, wildcards), stage, seconds, **known)  # type: ignore[arg-type]
+        return PlannedJob(number, self._label(rule, wildcards), stage, seconds, after, stands)
 
     def _stage(self, rule: str) -> str | None:
         if rule in ("all", "trainings", "study"):
