@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from dgmpipe.config import Config, read_config
+from dgmpipe.config.kinds import ModelSettings
 from dgmpipe.errors import UserError
 from dgmpipe.plan import digests
 from dgmpipe.plan.digests import config_digest, source_digest
@@ -19,6 +20,7 @@ from dgmpipe.plan.evaluations import EVALUATIONS, subjects
 from dgmpipe.plan.exhibits import exhibits, figure_of_model
 from dgmpipe.plan.trainings import (
     data_digest,
+    effective_settings,
     image_folder,
     levels,
     training_key,
@@ -159,6 +161,13 @@ def _key(config: Config, model: str, **code: str) -> str:
     return training_key(config, model, 0, CODE | code)
 
 
+def test_an_option_that_is_not_used_is_not_among_the_settings_of_a_training() -> None:
+    config = _models(averaged={"like": "vae", "average": 0.9})
+    added = effective_settings(config, "averaged").keys() - effective_settings(config, "vae").keys()
+    assert added == {"average"}
+    assert ModelSettings.options <= ModelSettings.defaults().keys()
+
+
 @pytest.mark.parametrize(
     ("changed", "retrained"),
     [
@@ -167,6 +176,11 @@ def _key(config: Config, model: str, **code: str) -> str:
         ({"realnvp": {"noise": 0.1}}, {"realnvp"}),
         ({"vae": {"title": "mine"}}, set()),
         ({"vae": {"checkpoint_every": 7}}, set()),
+        ({"vae": {"snapshots": 7}}, set()),
+        ({"vae": {"average": 0.9}}, {"vae", "dcgan_vae", "wgan_vae"}),
+        ({"realnvp": {"learning_rate_decay": "cosine"}}, {"realnvp"}),
+        # As if these keys were not there: they name no training of before they came.
+        ({"vae": {"average": 0, "precision": "float32", "learning_rate_decay": "none"}}, set()),
     ],
 )
 def test_a_changed_setting_retrains_what_depends_on_it(
@@ -257,6 +271,9 @@ class Task:
 
     def evaluate(self, x: float) -> float:
         return loss(x)
+
+    def snapshot(self, x: float) -> float:
+        return x - 1
 '''
 
 MEANINGLESS: dict[str, tuple[str, str]] = {
@@ -273,11 +290,6 @@ MEANINGLESS: dict[str, tuple[str, str]] = {
     "what is only for users": (
         "class Task:\n",
         "def draw(seed: int) -> int:  # only for users\n    return seed\n\n\nclass Task:\n",
-    ),
-    "an option that is only for users": (
-        "def loss(x: float) -> float:\n",
-        "def loss(\n    x: float,\n    *,\n    seed: int = 0,  # only for users\n) -> float:\n"
-        "    x = seed + x  # only for users\n",
     ),
 }
 MEANING: dict[str, tuple[str, str]] = {
@@ -314,9 +326,10 @@ def test_what_has_a_meaning_reruns(old: str, new: str, tmp_path: Path) -> None:
 
 
 def test_how_a_training_is_evaluated_does_not_retrain_it(tmp_path: Path) -> None:
-    changed = _change(tmp_path, "        return loss(x)", "        return 2 * loss(x)")
-    assert changed(False)
-    assert not changed(True)
+    for old, new in (("        return loss(x)", "        return 2 * loss(x)"), ("x - 1", "x - 2")):
+        changed = _change(tmp_path, old, new)
+        assert changed(False)
+        assert not changed(True)
 
 
 def _sources(*roots: str, training: bool = False) -> set[str]:

@@ -9,7 +9,7 @@ import yaml
 
 from dgmpipe.config import Config, read_config
 from dgmpipe.errors import UserError
-from dgmpipe.plan.released import find_released, release, take_released, why_not_released
+from dgmpipe.plan.released import FILES, find_released, release, take_released, why_not_released
 from dgmpipe.plan.trainings import training_code, training_key
 
 HISTORY = "step,loss,energy_distance\n0,1.5,15\n60,0.5,\n"
@@ -38,7 +38,7 @@ def results(root: Path, tmp_path: Path) -> Path:
         trained.mkdir(parents=True)
         (trained / "model.safetensors").write_bytes(model.encode())
         (trained / "history.csv").write_text(HISTORY)
-        for name in ("summary.json", "time.json"):
+        for name in FILES[2:]:
             (trained / name).write_text("{}")
         status = "RUNNING" if model == "dcgan_vae" else "FINISHED"
         tags = {"git.commit": "c0ffee", "git.dirty": "false", "machine": "a Cray"}
@@ -66,7 +66,7 @@ def test_what_was_released_is_taken_to_the_byte(root: Path, results: Path, tmp_p
     assert (about["git.commit"], about["machine"], about["license"]) == ("c0ffee", "a Cray", "MIT")
     rows = take_released(source, tmp_path / "taken")
     assert rows == [{"step": 0, "loss": 1.5, "energy_distance": 15}, {"step": 60, "loss": 0.5}]
-    for name in ("model.safetensors", "history.csv", "summary.json", "time.json"):
+    for name in FILES:
         ours = (tmp_path / "taken" / name).read_bytes()
         assert ours == (results / "models/wgan_vae/seed_0" / name).read_bytes()
 

@@ -17,7 +17,8 @@ from dgmpipe.jobs.progress import Progress
 from dgmpipe.models.task import Task
 from dgmpipe.streams import random_stream, stream_seed
 from dgmpipe.training.checkpoint import Checkpoints
-from dgmpipe.training.loop import train
+from dgmpipe.training.loop import snapshot_steps, train
+from dgmpipe.training.options import DECAYS, Average, Rates
 from dgmpipe.training.stopwatch import Stopwatch
 
 
@@ -55,6 +56,9 @@ class _Line(Task):
         draw = torch.randn(1, generator=noise).item()
         return {"merit": self.model(held_out).mean().item(), "draw": draw}
 
+    def snapshot(self, noise: torch.Generator) -> Tensor:
+        return self.model(torch.randn(3, 2, generator=noise))
+
 
 def _run(folder: Path, config: Mapping[str, Any] | None = None, **changes: Any) -> tuple:
     torch.manual_seed(0)
@@ -64,16 +68,22 @@ def _run(folder: Path, config: Mapping[str, Any] | None = None, **changes: Any) 
         "name": "line", "steps": 130, "seed": 0, "evaluate_every": 40, "checkpoint_every": 30,
     } | changes  # fmt: skip
     settings.setdefault("stopwatch", Stopwatch())
-    history = train(task, batches, torch.ones(5, 2), checkpoints=Checkpoints(folder), **settings)
-    return task.model.state_dict(), history
+    history, snapshots = train(
+        task, batches, torch.ones(5, 2), checkpoints=Checkpoints(folder), **settings
+    )
+    return task.model.state_dict(), history, snapshots
 
 
 def _same(one: tuple, other: tuple) -> bool:
-    return one[1] == other[1] and all(torch.equal(one[0][k], other[0][k]) for k in one[0])
+    return (
+        one[1] == other[1]
+        and all(torch.equal(one[0][k], other[0][k]) for k in one[0])
+        and all(torch.equal(one[2][k], other[2][k]) for k in one[2].keys() | other[2].keys())
+    )
 
 
 def test_history_has_a_row_an_evaluation(tmp_path: Path) -> None:
-    _, history = _run(tmp_path)
+    _, history, _ = _run(tmp_path)
     assert [row["step"] for row in history] == [0, 40, 80, 120, 130]
     assert set(history[0]) == {"step", "merit", "draw"}
     assert set(history[1]) == {"step", "loss", "other", "merit", "draw"}
@@ -83,8 +93,8 @@ def test_history_has_a_row_an_evaluation(tmp_path: Path) -> None:
 
 
 def test_losses_are_means_since_the_row_before(tmp_path: Path) -> None:
-    _, coarse = _run(tmp_path / "a", evaluate_every=130)
-    _, fine = _run(tmp_path / "b", evaluate_every=65)
+    _, coarse, _ = _run(tmp_path / "a", evaluate_every=130)
+    _, fine, _ = _run(tmp_path / "b", evaluate_every=65)
     mean = (fine[1]["loss"] + fine[2]["loss"]) / 2
     assert coarse[1]["loss"] == pytest.approx(mean, rel=1e-12)
 
@@ -92,6 +102,83 @@ def test_losses_are_means_since_the_row_before(tmp_path: Path) -> None:
 def test_same_seed_same_result_other_seed_another(tmp_path: Path) -> None:
     assert _same(_run(tmp_path / "a"), _run(tmp_path / "b"))
     assert not _same(_run(tmp_path / "a2"), _run(tmp_path / "b2", seed=1))
+
+
+ALL_OPTIONS = {"decay": "cosine", "average": 0.95, "snapshots_at": [0, 3, 77, 130]}
+
+
+@pytest.mark.parametrize("stops_at", [2, 31, 77, 129])
+def test_with_all_options_a_stopped_training_continues_to_the_same_result(
+    tmp_path: Path, stops_at: int
+) -> None:
+    undisturbed = _run(tmp_path / "a", **ALL_OPTIONS)
+    assert list(undisturbed[2]) == [0, 3, 77, 130]
+    with pytest.raises(Interrupted):
+        _run(tmp_path / "b", {"stops_at": stops_at}, **ALL_OPTIONS)
+    assert _same(_run(tmp_path / "b", **ALL_OPTIONS), undisturbed)
+
+
+def test_learning_rates_fall_as_the_option_says() -> None:
+    optimizers = [torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=rate) for rate in (1.0, 0.5)]
+    seen = {}
+    for decay in DECAYS:
+        rates = Rates(optimizers, decay, steps=4)
+        seen[decay] = []
+        for step in range(4):
+            rates.set_for(step)
+            seen[decay].append(optimizers[1].param_groups[0]["lr"])
+        rates.set_for(0)
+    assert seen["none"] == [0.5] * 4
+    assert seen["linear"] == [0.5, 0.375, 0.25, 0.125]
+    assert seen["cosine"] == pytest.approx(
+        [0.25 * (1 + math.cos(k * math.pi / 4)) for k in range(4)]
+    )
+
+
+def test_the_average_is_the_one_of_its_formula_and_is_what_is_evaluated_and_kept() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    average = Average(model, 0.9)
+    expected = {name: t.clone() for name, t in model.state_dict().items()}
+    for step in range(1, 30):
+        with torch.no_grad():
+            for tensor in (*model.parameters(), model[1].running_mean):
+                tensor.add_(torch.randn(tensor.shape))
+        average.update(step)
+        live = {name: t.clone() for name, t in model.state_dict().items()}
+        decay = min(0.9, (1 + step) / (10 + step))
+        expected = {
+            name: torch.lerp(expected[name], tensor, 1 - decay)
+            for name, tensor in live.items()
+            if tensor.is_floating_point()
+        }
+    with average.in_place():
+        for name, tensor in expected.items():
+            torch.testing.assert_close(model.state_dict()[name], tensor)
+    for name, tensor in live.items():
+        assert torch.equal(model.state_dict()[name], tensor)
+    average.keep()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(model.state_dict()[name], tensor)
+
+
+def test_a_training_with_an_average_evaluates_it_and_returns_it(tmp_path: Path) -> None:
+    plain, with_average = _run(tmp_path / "a"), _run(tmp_path / "b", average=0.9)
+    assert with_average[1][1]["loss"] == plain[1][1]["loss"]
+    assert with_average[1][1]["merit"] != plain[1][1]["merit"]
+    assert not torch.equal(with_average[0]["0.weight"], plain[0]["0.weight"])
+
+
+def test_in_bfloat16_the_steps_round_and_the_weights_stay_float32(tmp_path: Path) -> None:
+    plain, rounded = _run(tmp_path / "a"), _run(tmp_path / "b", precision=torch.bfloat16)
+    assert rounded[0]["0.weight"].dtype == torch.float32
+    assert rounded[1][-1]["loss"] != plain[1][-1]["loss"]
+    assert rounded[1][-1]["loss"] == pytest.approx(plain[1][-1]["loss"], abs=0.05)
+
+
+def test_snapshots_lie_closer_at_the_start() -> None:
+    assert snapshot_steps(100, 5) == [0, 4, 16, 36, 64, 100]
+    assert snapshot_steps(3, 20) == [0, 1, 2, 3]
+    assert snapshot_steps(100, 0) == []
 
 
 @pytest.mark.parametrize("stops_at", [1, 29, 30, 31, 40, 77, 129, 130])
@@ -144,7 +231,7 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_evaluated(
 
 def test_rows_are_reported_as_they_are_made(tmp_path: Path) -> None:
     rows = []
-    _, history = _run(tmp_path, on_evaluation=rows.append)
+    _, history, _ = _run(tmp_path, on_evaluation=rows.append)
     assert rows == history
 
 
@@ -152,7 +239,7 @@ def test_rows_from_before_an_interruption_are_reported_again(tmp_path: Path) -> 
     with pytest.raises(Interrupted):
         _run(tmp_path, {"stops_at": 90})
     rows = []
-    _, history = _run(tmp_path, on_evaluation=rows.append)
+    _, history, _ = _run(tmp_path, on_evaluation=rows.append)
     assert rows == history
 
 

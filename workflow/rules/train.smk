@@ -10,6 +10,7 @@ for depth, models in enumerate(levels(CONFIG)):
         output:
             weights="<results>/models/{model}/seed_{seed}/model.safetensors",
             history="<results>/models/{model}/seed_{seed}/history.csv",
+            snapshots="<results>/models/{model}/seed_{seed}/snapshots.npz",
             summary="<results>/models/{model}/seed_{seed}/summary.json",
             time="<results>/models/{model}/seed_{seed}/time.json",
         log:

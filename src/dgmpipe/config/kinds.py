@@ -50,8 +50,31 @@ class ModelSettings(Block):
         None,
     )
 
+    learning_rate_decay: Literal["none", "linear", "cosine"] = documented(
+        "how the learning rates fall, to 0 after the last step", "none"
+    )
+    average: Fraction = documented(
+        "decay of an exponential moving average of the weights, which is evaluated and saved in"
+        " their place; 0 for none",
+        0,
+    )
+    precision: Literal["float32", "bfloat16"] = documented(
+        "with `bfloat16` training steps round to it wherever torch's autocast does", "float32"
+    )
+    snapshots: Annotated[Whole, Field(ge=0)] = documented(
+        "how many times in a training its samples are kept, for the companion", 20
+    )
+
     # Settings that change no weight: a training is the same under another title.
-    without_effect: ClassVar[frozenset[str]] = frozenset({"title", "checkpoint_every"})
+    without_effect: ClassVar[frozenset[str]] = frozenset({"title", "checkpoint_every", "snapshots"})
+    # At their defaults these name no training: one from before they came is the same. So their
+    # defaults never change.
+    options: ClassVar[frozenset[str]] = frozenset({"learning_rate_decay", "average", "precision"})
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Return the defaults of the settings that have one."""
+        return {key: field.default for key, field in cls.model_fields.items()}
 
 
 class FlowSettings(ModelSettings):
@@ -169,7 +192,10 @@ class ClassifierSettings(ModelSettings):
 
     batch_size: Images = documented("images in a batch", 128)
     width: Count = documented("channels at half the resolution; twice as many at a quarter", 16)
-    learning_rate: Positive = documented("of Adam; it falls linearly to 0")
+    learning_rate: Positive = documented("of Adam")
+    learning_rate_decay: Literal["none", "linear", "cosine"] = documented(
+        "how the learning rate falls, to 0 after the last step", "linear"
+    )
 
 
 @dataclass(frozen=True)

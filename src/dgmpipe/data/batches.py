@@ -8,12 +8,26 @@ from torch import Tensor
 
 from dgmpipe.data.moons import sample_moons
 
-__all__ = ["Batches", "ImageBatches", "LabelledBatches", "MoonsBatches", "PointBatches", "to_float"]
+__all__ = [
+    "Batches",
+    "ImageBatches",
+    "LabelledBatches",
+    "MoonsBatches",
+    "PointBatches",
+    "to_bytes",
+    "to_float",
+]
 
 
 def to_float(images: Tensor) -> Tensor:
     """Return bytes (N, H, W) or (N, 3, H, W) as floats in [0, 1], (N, 1, H, W) or (N, 3, H, W)."""
     return (images.unsqueeze(1) if images.ndim == 3 else images).float().div_(255)
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Return floats in [0, 1], (N, 1, H, W) or (N, 3, H, W), as bytes (N, H, W) or (N, 3, H, W)."""
+    images = images[:, 0] if images.shape[1] == 1 else images
+    return images.mul(255).round_().byte().contiguous()
 
 
 class Batches(ABC):

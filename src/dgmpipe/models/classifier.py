@@ -87,9 +87,6 @@ class ClassifierTask(Task):
     """Training of the classifier: Adam on the cross entropy.
 
     Beside the digits of a batch stand images that show none (`with_no_digits`).
-
-    The learning rate falls linearly, to 0 after the last step. Where it has got to is in the
-    optimiser's state, so that a continued training goes on from there.
     """
 
     model: Classifier
@@ -103,7 +100,6 @@ class ClassifierTask(Task):
         self.optimizers = {
             "adam": torch.optim.Adam(model.parameters(), lr=config["learning_rate"], fused=True)
         }
-        self.decay = config["learning_rate"] / config["steps"]
 
     def step(
         self, batches: Iterator[tuple[Tensor, Tensor]], noise: torch.Generator
@@ -114,7 +110,6 @@ class ClassifierTask(Task):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        optimizer.param_groups[0]["lr"] -= self.decay
         return {"loss": loss.detach()}
 
     def evaluate(self, held_out: tuple[Tensor, Tensor], noise: torch.Generator) -> dict[str, float]:

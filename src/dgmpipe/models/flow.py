@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from dgmpipe.arguments import require_stream, whole_number
+from dgmpipe.arguments import whole_number
 from dgmpipe.models.inputs import require_batch
 from dgmpipe.models.sampling import stream_of
 from dgmpipe.models.task import Task
@@ -78,7 +78,7 @@ class Flow(nn.Module, ABC):
         n: int,
         generator: torch.Generator | None = None,
         *,
-        seed: int | None = None,  # only for users
+        seed: int | None = None,
     ) -> Tensor:
         """Return `n` samples of p_θ, shape (n, 2), on the model's device.
 
@@ -92,10 +92,8 @@ class Flow(nn.Module, ABC):
             ValueError: If `n` is no whole number or negative, `generator` no stream on the CPU, the
                 seed not possible, or both are given.
         """
-        generator = stream_of(generator, seed)  # only for users
         n = whole_number(n, "n", 0)
-        if generator is not None:
-            require_stream(generator, "generator")
+        generator = stream_of(generator, seed)
         parameter = next(self.parameters())
         z = torch.randn(n, DIM, generator=generator, dtype=parameter.dtype).to(parameter.device)
         return self(z)[0]
@@ -186,3 +184,6 @@ class FlowTask(Task):
 
     def evaluate(self, held_out: Tensor, noise: torch.Generator) -> dict[str, float]:
         return {"held_out_nll": negative_log_likelihood(self.model, held_out).item()}
+
+    def snapshot(self, noise: torch.Generator) -> Tensor:
+        return self.model.sample(300, noise)

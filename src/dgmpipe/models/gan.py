@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from dgmpipe.arguments import whole_number
+from dgmpipe.data.batches import to_bytes
 from dgmpipe.models.convolution import FromChannels, from_image
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.inputs import IMAGE_SHAPE, ImageShape, image_shape_of, require_batch
@@ -115,6 +116,9 @@ class GANTask(Task):
         z = self.latent_points(held_out, noise)
         generated = torch.cat([self.model.generator(some) for some in z.split(500)])
         return {"energy_distance": energy_distance(generated, held_out).value}
+
+    def snapshot(self, noise: torch.Generator) -> Tensor:
+        return to_bytes(self.model.sample(9, noise))
 
 
 def for_both(

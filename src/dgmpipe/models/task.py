@@ -48,3 +48,10 @@ class Task(ABC):
         `noise` starts at the same place in every evaluation, so that a curve of these values
         moves with the model and not with the draw.
         """
+
+    def snapshot(self, noise: torch.Generator) -> Tensor | None:
+        """Return some samples of a generative model: points (N, 2), or images as bytes.
+
+        Called in evaluation mode without a graph; `noise` starts at the same place each time.
+        """
+        return None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgmpipe.arguments import require_stream, whole_number
+from dgmpipe.data.batches import to_bytes
 from dgmpipe.models.approximation import DiagonalGaussian
 from dgmpipe.models.convolution import FromChannels, from_image
 from dgmpipe.models.generator import Generator
@@ -240,3 +241,6 @@ class VAETask(Task):
     def evaluate(self, held_out: Tensor, noise: torch.Generator) -> dict[str, float]:
         negative_elbo = [-self.model.elbo(x, noise) for x in held_out.split(500)]
         return {"held_out_negative_elbo": torch.cat(negative_elbo).mean().item()}
+
+    def snapshot(self, noise: torch.Generator) -> Tensor:
+        return to_bytes(self.model.sample(9, noise))

@@ -27,12 +27,13 @@ _WITHOUT_EFFECT = (
     "models/sampling.py",
 )
 
-# A statement or keyword argument whose first line ends so is for users of a trained model: the
-# workflow never comes to it.
+# A statement whose first line ends so is for users of a trained model: no weight and no number of
+# an evaluation comes from it.
 _FOR_USERS = "# only for users"
 
-# Beyond these a training's weights do not depend on what is measured of them.
+# A training's weights do not depend on what is measured or shown of them.
 _MEASURES = ("evaluation", "statistics")
+_LOOKS = {"evaluate", "snapshot"}
 
 # What a module reads besides what it imports.
 _PAGE = _PACKAGE / "pages/companion"
@@ -156,13 +157,9 @@ class _Stripped(ast.NodeTransformer):
         return self.generic_visit(ast.Assert(test=node.test, msg=None))
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
-        if self._training and node.name == "evaluate":
+        if self._training and node.name in _LOOKS:
             return None
         node.returns = None
-        options = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-        kept = [pair for pair in options if pair[0].lineno not in self._for_users]
-        node.args.kwonlyargs = [argument for argument, _ in kept]
-        node.args.kw_defaults = [default for _, default in kept]
         for argument in ast.walk(node.args):
             if isinstance(argument, ast.arg):
                 argument.annotation = None

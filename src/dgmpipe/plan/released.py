@@ -20,10 +20,10 @@ from dgmpipe.plan.trainings import (
     trainings,
 )
 
-__all__ = ["find_released", "release", "take_released", "why_not_released"]
+__all__ = ["FILES", "find_released", "release", "take_released", "why_not_released"]
 
 ABOUT = "released.json"
-FILES = ("model.safetensors", "history.csv", "summary.json", "time.json")
+FILES = ("model.safetensors", "history.csv", "snapshots.npz", "summary.json", "time.json")
 
 
 def find_released(key: str, folder: Path = RELEASED) -> Path | None:

@@ -29,7 +29,9 @@ __all__ = [
 def effective_settings(config: Config, model: str) -> dict[str, Any]:
     """Return those settings of a model that can change its training."""
     settings = config.models[model]
-    return settings.model_dump(exclude=set(settings.without_effect))
+    given = settings.model_dump(exclude=set(settings.without_effect))
+    unused = {key for key in settings.options if given[key] == settings.defaults()[key]}
+    return {key: value for key, value in given.items() if key not in unused}
 
 
 def data_digest(config: Config, model: str) -> str:

@@ -3,7 +3,7 @@
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -16,14 +16,16 @@ from dgmpipe.jobs.progress import Progress
 from dgmpipe.models.task import Task
 from dgmpipe.streams import random_stream
 from dgmpipe.training.checkpoint import Checkpoints
+from dgmpipe.training.options import Average, Rates
 from dgmpipe.training.stopwatch import Stopwatch
 
-__all__ = ["Row", "train"]
+__all__ = ["Row", "Snapshots", "snapshot_steps", "train"]
 
 # Losses stay on the device between two looks at them: on a GPU every look waits for the device.
 _LOOK_EVERY = 25
 
 Row = dict[str, float]
+Snapshots = dict[int, Tensor]
 
 
 def train(
@@ -38,9 +40,13 @@ def train(
     checkpoint_every: int,
     checkpoints: Checkpoints,
     stopwatch: Stopwatch,
+    decay: str = "none",
+    average: float = 0.0,
+    precision: torch.dtype = torch.float32,
+    snapshots_at: Collection[int] = (),
     on_evaluation: Callable[[Row], None] = lambda row: None,
-) -> list[Row]:
-    """Train a task's model and return its history.
+) -> tuple[list[Row], Snapshots]:
+    """Train a task's model and return its history and its snapshots.
 
     The same task, data, seed and step counts give the same weights and history to the byte,
     also when the training was stopped and continued from its checkpoints in between.
@@ -57,19 +63,28 @@ def train(
         checkpoint_every: Steps between two checkpoints.
         checkpoints: Where they are kept. If one is there, the training continues from it.
         stopwatch: Takes over the time of the checkpoint that the training continues from.
+        decay: How the learning rates fall, a name of `training.options.DECAYS`.
+        average: Decay of the moving average of the weights that is evaluated and returned in the
+            model; with 0 these are the weights themselves.
+        precision: Of the operations of a step that have a faster form in bfloat16, by autocast.
+        snapshots_at: Steps after which the task takes a snapshot.
         on_evaluation: Called with each row of the history; after an interruption also with those
             from before it.
 
     Returns:
         A row an evaluation: `step`, the mean of each loss since the row before (absent in the
-        first), and what the task's evaluation returns.
+        first), and what the task's evaluation returns; and by their steps the snapshots, of a task
+        that takes any.
 
     Raises:
         UserError: If a loss or a weight is not finite; the checkpoints stay.
         Interrupted: After SIGTERM, once a checkpoint is written.
     """
     noise = random_stream(seed, "noise")
+    rates = Rates(list(task.optimizers.values()), decay, steps)
+    averaged = Average(task.model, average)
     history: list[Row] = []
+    snapshots: Snapshots = {}
     sums: dict[str, float] = {}
     count = 0  # steps in `sums`
     step = 0
@@ -81,8 +96,10 @@ def train(
             optimizer.load_state_dict(state["optimizers"][key])
         batches.load_state_dict(state["batches"])
         noise.set_state(state["noise"])
+        averaged.continue_from(state["average"])
         stopwatch.continue_from(state["time"])
-        history, sums, count, step = (state[k] for k in ("history", "sums", "count", "step"))
+        history, snapshots = state["history"], state["snapshots"]
+        sums, count, step = state["sums"], state["count"], state["step"]
         print(f"{name}: continuing after step {step:,} of {steps:,}", flush=True)
         for row in history:
             on_evaluation(row)
@@ -101,7 +118,9 @@ def train(
                 "optimizers": {k: o.state_dict() for k, o in task.optimizers.items()},
                 "batches": batches.state_dict(),
                 "noise": noise.get_state(),
+                "average": averaged.state(),
                 "history": history,
+                "snapshots": snapshots,
                 "sums": sums,
                 "count": count,
                 "step": step,
@@ -109,25 +128,43 @@ def train(
             },
         )
 
-    def add_row() -> None:
+    @contextmanager
+    def shown() -> Iterator[None]:
         task.model.eval()
-        with torch.no_grad():
-            merit = task.evaluate(held_out, random_stream(seed, "evaluation"))
+        with torch.no_grad(), averaged.in_place():
+            yield
         task.model.train()
+
+    def add_row() -> None:
+        with shown():
+            merit = task.evaluate(held_out, random_stream(seed, "evaluation"))
         _require_finite(merit, name, step, checkpoints)
         means = {key: total / count for key, total in sums.items()}
         history.append({"step": step, **means, **merit})
         on_evaluation(history[-1])
 
+    def add_snapshot() -> None:
+        with shown():
+            snapshot = task.snapshot(random_stream(seed, "snapshot"))
+        if snapshot is not None:
+            snapshots[step] = snapshot.cpu()
+
+    device = next(task.model.parameters()).device
+    lower = torch.autocast(device.type, precision, enabled=precision != torch.float32)
     progress = Progress(name, steps, initial=step)
     unread: list[dict[str, Tensor]] = []
     task.model.train()
     with _sigterm_flag() as asked_to_stop, _without_denormals():
         if not history:
             add_row()
+            if 0 in snapshots_at:
+                add_snapshot()
         while step < steps:
-            unread.append(task.step(batches, noise))
+            rates.set_for(step)
+            with lower:
+                unread.append(task.step(batches, noise))
             step += 1
+            averaged.update(step)
             evaluates = step % evaluate_every == 0 or step == steps
             saves = step % checkpoint_every == 0 and step < steps
             stops = asked_to_stop.is_set()
@@ -145,13 +182,24 @@ def train(
             if evaluates:
                 add_row()
                 sums, count = {}, 0
+            if step in snapshots_at:
+                add_snapshot()
             if saves or stops:
                 save_checkpoint()
             if stops:
                 raise Interrupted(f"{name}: stopped after step {step:,}; a checkpoint is written")
     progress.close()
+    averaged.keep()
     task.model.eval()
-    return history
+    return history, snapshots
+
+
+def snapshot_steps(steps: int, count: int) -> list[int]:
+    """Return the steps of a training after which to take `count` snapshots, and 0 before these.
+
+    They lie closer at the start, where a model changes fastest: at the squares of equal parts.
+    """
+    return sorted({round(steps * (part / count) ** 2) for part in range(count + 1) if count})
 
 
 def _to_floats(unread: list[dict[str, Tensor]]) -> Iterator[dict[str, float]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -14,7 +15,7 @@ from dgmpipe.models.registry import build_model, task_class
 from dgmpipe.models.storage import load_model, save_weights
 from dgmpipe.streams import stream_seed
 from dgmpipe.training.checkpoint import Checkpoints
-from dgmpipe.training.loop import Row, train
+from dgmpipe.training.loop import Row, snapshot_steps, train
 from dgmpipe.training.stopwatch import Stopwatch
 
 __all__ = ["dataset_of", "train_model"]
@@ -51,8 +52,9 @@ def train_model(
 ) -> None:
     """Train a model and write its files.
 
-    They are `model.safetensors`, `history.csv`, `summary.json` and, which alone differs from one
-    training to the same again, `time.json`.
+    They are `model.safetensors`, `history.csv`, `snapshots.npz` with samples from `steps` of the
+    training, `summary.json` and, which alone differs from one training to the same again,
+    `time.json`.
 
     Args:
         model: Name of the model.
@@ -89,7 +91,7 @@ def train_model(
 
     with kept.held():
         stopwatch = Stopwatch()
-        history = train(
+        history, snapshots = train(
             task,
             dataset.batches(settings.batch_size, seed, device),
             dataset.held_out(settings.held_out_size, seed, device),
@@ -100,12 +102,19 @@ def train_model(
             checkpoint_every=settings.checkpoint_every,
             checkpoints=kept,
             stopwatch=stopwatch,
+            decay=settings.learning_rate_decay,
+            average=settings.average,
+            precision=getattr(torch, settings.precision),
+            snapshots_at=snapshot_steps(settings.steps, settings.snapshots),
             on_evaluation=on_evaluation,
         )
         folder = Path(folder)
         save_weights(task.model, folder / "model.safetensors")
         with replacing(folder / "history.csv") as temporary:
             pd.DataFrame(history).to_csv(temporary, index=False)
+        with replacing(folder / "snapshots.npz") as temporary, temporary.open("wb") as file:
+            samples = torch.stack([*snapshots.values()]) if snapshots else torch.empty(0)
+            np.savez_compressed(file, steps=np.array([*snapshots], int), samples=samples.numpy())
         summary = {
             "model": model,
             "kind": settings.kind,
