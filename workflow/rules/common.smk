@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import dgmpipe
+from dgmpipe.commands.run import project_folder
 from dgmpipe.config import read_config
 from dgmpipe.config.read import check_files
 from dgmpipe.errors import UserError
@@ -60,7 +61,7 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 RESULTS = f"results/{CONFIG.tier}"
-REPORT = HERE.parent / "report"
+REPORT = (PROJECT if PROJECT.is_dir() else project_folder()) / "workflow/report"
 INVOCATION = Path(RESULTS, "invocation.json")
 # Whether this invocation only draws figures and tables anew, of which MLflow is told later.
 REDRAWS = False
