@@ -1,6 +1,7 @@
 """What is released: sdist, wheel and their version, and the workflow of an installed wheel."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,7 @@ def _plain(folder: Path, to: Path) -> Path:
     return shutil.copytree(folder, to, ignore=shutil.ignore_patterns(".git"))
 
 
+@pytest.mark.slow
 def test_the_version_is_that_of_the_tag_or_comes_after_the_last_release(
     project: Path, tmp_path: Path
 ) -> None:
@@ -119,6 +121,7 @@ def _package(installed: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_wheel_has_the_workflow_as_it_is_here(installed: Path) -> None:
     for part in ("config", "scripts", "workflow"):
         here = {path.relative_to(ROOT) for path in (ROOT / part).rglob("*") if path.is_file()}
@@ -127,6 +130,7 @@ def test_the_wheel_has_the_workflow_as_it_is_here(installed: Path) -> None:
             assert there.read_bytes() == (ROOT / path).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_command_says_its_version_and_samples_a_released_model(
     installed: Path, tmp_path: Path
 ) -> None:
@@ -137,20 +141,36 @@ def test_the_command_says_its_version_and_samples_a_released_model(
     assert len((tmp_path / "points.csv").read_text(encoding="utf-8").splitlines()) == 5
 
 
+FIGURE_2 = "results/smoke/figures/figure_02_moons.png"
+
+
+def _run_there(installed: Path, folder: Path, *arguments: str) -> str:
+    command = (installed / "bin/dgmpipe", "run", "--cores", "2", "--directory", "there")
+    return _run(*command, "--configfile", "config/smoke.yaml", *arguments, folder=folder)
+
+
 @pytest.mark.slow
+def test_an_installed_wheel_plans_the_workflow_in_another_folder(
+    installed: Path, tmp_path: Path
+) -> None:
+    said = _run_there(installed, tmp_path, "--dry-run", "--config", "seeds=[0,1]", "trainings")
+    (tmp_path / "there").rmdir()
+    assert re.search(r"^train +8$", said, re.M)
+
+
+@pytest.mark.slowest
 def test_an_installed_wheel_runs_the_workflow_in_another_folder(
     installed: Path, tmp_path: Path
 ) -> None:
     """The report shows that its templates are found as well."""
-    command = (installed / "bin/dgmpipe", "run", "--cores", "2", "--directory", "there")
-    target = "results/smoke/figures/figure_02_moons.png"
-    _run(*command, "--configfile", "config/smoke.yaml", target, folder=tmp_path)
+    _run_there(installed, tmp_path, FIGURE_2)
     there = tmp_path / "there"
-    assert (there / target).stat().st_size > 0
-    assert target.split("/")[-1] in (there / "results/smoke/report.html").read_text()
+    assert (there / FIGURE_2).stat().st_size > 0
+    assert Path(FIGURE_2).name in (there / "results/smoke/report.html").read_text(encoding="utf-8")
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_the_workflow_of_a_wheel_refuses_code_of_another_environment(
     installed: Path, tmp_path: Path
 ) -> None:
