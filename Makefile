@@ -11,6 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 TESTABLE := $(VENV)/testable
+NEWEST := .venv-newest
+PINNED := tests/test_environment.py::test_what_is_installed_here_is_what_is_pinned
 # PyTorch's own index alone has torch and torchvision without CUDA.
 TORCH_INDEX ?=
 INDEX := $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)')
@@ -31,9 +33,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 
 # A test file goes to one of the processes, so that its fixtures are made once.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 
-.PHONY: all prepare test test-fast test-all check bench ui server track torture clean help
+.PHONY: all prepare test test-fast test-all test-newest check update bench ui server track torture clean help
 
 # An environment is of one folder, which its scripts name, and of one Python. Its mark says of which.
 IDENTITY = $$({ cd $(VENV) && pwd -P && bin/python -c 'import sys; print(sys.version)'; } 2>/dev/null || echo none)
@@ -56,12 +59,22 @@ test-fast: $(TESTABLE) ## Run the tests that start no other programs, in a minut
 test-all: $(TESTABLE) check ## Run every test, those with kills, SLURM, PostgreSQL and a browser too
 	$(PYTEST)
 
+test-newest: ## Run the tests of make test-fast in an environment of the newest versions of everything
+	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile $(INDEX) --editable '.[test]'
+	$(NEWEST)/bin/python -m pip check
+	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest $(SPREAD) -m 'not slow and not slowest' --deselect $(PINNED)
+
 check: $(TESTABLE) ## Check style, format, types and the workflow's structure
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
+
+update: $(TESTABLE) ## Bring constraints.txt up to the newest versions that fit together
+	$(PIP) install --quiet --dry-run --ignore-installed --report $(VENV)/newest.json $(INDEX) '.[test]'
+	$(BIN)/python .ci/constraints.py $(VENV)/newest.json constraints.txt
 
 bench: $(TESTABLE) ## Measure the speed of everything and write docs/benchmarks.md, on a quiet machine
 	$(BIN)/python benchmarks/bench.py $(SECTIONS)
@@ -83,11 +96,11 @@ track: $(INSTALLED) ## Log to MLflow what it missed of the runs under results/
 torture: $(INSTALLED) ## Kill trainings of every model KILLS times (100) and compare what comes out
 	$(BIN)/python tests/torture.py --kills $(KILLS)
 
-clean: ## Remove the environment; results stay
-	rm -rf $(VENV)
+clean: ## Remove the environments; results stay
+	rm -rf $(VENV) $(NEWEST)
 
 help: ## Show this help
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1\t/' | expand -t 20
 
 # An environment without its mark was left half-made, and is made anew. Python compiles what it imports,
 # once; pip would compile all of it, which takes minutes.

@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import zipfile
 from operator import attrgetter
 from pathlib import Path
 
@@ -573,32 +572,6 @@ def test_a_name_that_is_not_released_gets_one_sentence(released: Path) -> None:
     shutil.rmtree(released)
     with pytest.raises(UserError, match="'vae'; name the folder of a trained model, such as"):
         load_model("vae")
-
-
-def test_a_wheel_has_the_released_weights_and_the_command(tmp_path: Path) -> None:
-    project = tmp_path / "project"
-    shutil.copytree(ROOT / "src", project / "src", ignore=shutil.ignore_patterns("*.egg-info"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, project)
-    make_up(project / "src/dgmpipe/released/mine/seed_0", "vae", latent_dim=2, width=2)
-    build = "from setuptools import build_meta; build_meta.build_wheel('.')"
-    subprocess.run([sys.executable, "-c", build], cwd=project, check=True, capture_output=True)
-    (wheel,) = project.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        (points,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
-        assert "dgmpipe = dgmpipe.commands.app:main" in archive.read(points).decode()
-        archive.extractall(tmp_path / "installed")
-    found = subprocess.run(
-        [sys.executable, "-c", "from dgmpipe.models import find_model; print(find_model('mine'))"],
-        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
-        cwd=tmp_path,
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
-    folder = Path(found.stdout.strip())
-    assert folder == tmp_path / "installed/dgmpipe/released/mine/seed_0"
-    assert load_model(folder, VAE)
 
 
 # --- the library ---------------------------------------------------------------------------------

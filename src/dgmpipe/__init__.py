@@ -1,6 +1,6 @@
 """Every figure and number of "An Introduction to Deep Generative Modeling", regenerated."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dgmpipe.lazy import lazily
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dgmpipe.models.trained import load_model
     from dgmpipe.statistics.energy import energy_distance, energy_test
 
-__version__ = "0.1.0"
+    __version__: str
 
 __all__ = [
     "MoonsDensity",
@@ -33,7 +33,7 @@ __all__ = [
     "train",
 ]
 
-__getattr__, __dir__ = lazily(
+_content, __dir__ = lazily(
     __name__,
     {
         "MoonsDensity": "dgmpipe.data.moons",
@@ -53,3 +53,14 @@ __getattr__, __dir__ = lazily(
         "train": "dgmpipe.commands.functions",
     },
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name != "__version__":
+        return _content(name)
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("dgmpipe")
+    except PackageNotFoundError:  # a folder on the path that is not installed
+        return "unknown"

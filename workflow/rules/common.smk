@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import dgmpipe
+from dgmpipe.commands.run import project_folder
 from dgmpipe.config import read_config
 from dgmpipe.config.read import check_files
 from dgmpipe.errors import UserError
@@ -32,15 +33,23 @@ from dgmpipe.tracking.runs import continue_invocation, end_invocation
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-# The code beside this file, unless the workflow was fetched without it.
+# The code that this file is with, in a clone or in an installed package, unless the workflow was
+# fetched without it.
 HERE = Path(workflow.current_basedir.get_path_or_uri(secret_free=True))
-BESIDE = HERE.parents[1] / "src/dgmpipe"
-if BESIDE.is_dir() and not BESIDE.samefile(Path(dgmpipe.__file__).parent):
-    raise WorkflowError(
-        f"this workflow's code is {BESIDE}, but {sys.executable} imports that of"
-        f" {Path(dgmpipe.__file__).parent}; run `make all` here, or install this folder into that"
-        " environment: pip install --editable ."
-    )
+PROJECT, PACKAGE = HERE.parents[1], Path(dgmpipe.__file__).parent
+for beside, remedy in (
+    (
+        PROJECT / "src/dgmpipe",
+        "run `make all` here, or install this folder into that environment:"
+        " pip install --editable .",
+    ),
+    (PROJECT.parent, "run `dgmpipe run` of the environment that has this workflow"),
+):
+    if (beside / "plan/digests.py").is_file() and not beside.samefile(PACKAGE):
+        raise WorkflowError(
+            f"this workflow's code is {beside}, but {sys.executable} imports that of"
+            f" {PACKAGE}; {remedy}"
+        )
 
 try:
     check_files(workflow.configfiles)
@@ -52,7 +61,7 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 RESULTS = f"results/{CONFIG.tier}"
-REPORT = HERE.parent / "report"
+REPORT = (PROJECT if PROJECT.is_dir() else project_folder()) / "workflow/report"
 INVOCATION = Path(RESULTS, "invocation.json")
 # Whether this invocation only draws figures and tables anew, of which MLflow is told later.
 REDRAWS = False

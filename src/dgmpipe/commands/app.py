@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -385,6 +386,49 @@ def train(
     click.echo(f"{number}: {loss}; the flow is in {folder}")
 
 
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "-d",
+    "--directory",
+    type=_FILE,
+    default=Path(),
+    help="Where results/ is, by default the current folder.",
+)
+@click.option(
+    "--configfile", "configfiles", type=_FILE, multiple=True, help="Laid over the config."
+)
+@click.option("--config", multiple=True, metavar="KEY=VALUE", help="A value laid over the config.")
+@click.option("--workflow-profile", "profile", type=_FILE, help="Such as that for SLURM.")
+def run(
+    arguments: tuple[str, ...],
+    directory: Path,
+    configfiles: tuple[Path, ...],
+    config: tuple[str, ...],
+    profile: Path | None,
+) -> None:
+    """Run the workflow in any folder, without a clone of the project.
+
+    ARGUMENTS are targets and options of Snakemake, which gets them as they are. Files of the
+    project go by their names there, such as config/paper.yaml. A folder may have a
+    config/config.yaml of its own in place of the project's. --configfile and --config take one
+    value and can be repeated.
+
+    \b
+    Examples:
+      dgmpipe run --cores 4
+      dgmpipe run --cores 4 --directory there --configfile config/smoke.yaml all
+      dgmpipe run --cores 4 --dry-run --config seeds=[0,1] trainings
+      dgmpipe run --workflow-profile workflow/profiles/slurm all
+    """
+    from dgmpipe.commands.run import snakemake_command
+
+    command = snakemake_command(
+        arguments, directory=directory, configfiles=configfiles, config=config, profile=profile
+    )
+    os.execv(command[0], command)
+
+
 @main.command()
 @click.argument("results", type=_FILE, default=_RESULTS)
 def show(results: Path) -> None:
@@ -449,8 +493,8 @@ def pages() -> None:
 
 @pages.command("report")
 @click.argument("results", type=_FILE)
-@click.option("--templates", type=_FILE, default="workflow/report", show_default=True)
-def pages_report(results: Path, templates: Path) -> None:
+@click.option("--templates", type=_FILE, help="By default those of the workflow.")
+def pages_report(results: Path, templates: Path | None) -> None:
     """Write the report of a tier anew, which the workflow makes at its end.
 
     \b
@@ -458,9 +502,10 @@ def pages_report(results: Path, templates: Path) -> None:
       dgmpipe pages report results/laptop
     """
     _require_folder(results)
+    from dgmpipe.commands.run import project_folder
     from dgmpipe.pages.report import make_report
 
-    if not make_report(results, templates):
+    if not make_report(results, templates or project_folder() / "workflow/report"):
         raise UserError(f"{results} has no figure or table yet; run the workflow for that tier")
 
 

@@ -58,5 +58,5 @@ def _archived_commit(root: Path) -> str | None:
         text = (root / ".git_archival.txt").read_text(encoding="utf-8")
     except (OSError, ValueError):
         return None
-    found = re.fullmatch(r"node: ([0-9a-f]{40,64})\s*", text)
+    found = re.match(r"node: ([0-9a-f]{40,64})$", text, re.M)
     return found[1] if found else None
