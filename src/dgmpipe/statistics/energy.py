@@ -530,7 +530,8 @@ def _pool(x: Tensor, y: Tensor) -> tuple[Tensor, int, float]:
                 f"{name} must hold at least one point,"
                 f" not {values.dtype} of shape {tuple(values.shape)} on {values.device}"
             )
-        points = values.to(device, torch.float64).reshape(len(values), -1)
+        # On the GPU of Apple silicon there is no double precision.
+        points = values.to(device).to(torch.float64).reshape(len(values), -1)
         largest = points.abs().max().item()
         if not largest <= _LARGEST:  # NaN is not either
             raise ValueError(
