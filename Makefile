@@ -36,7 +36,8 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 
-.PHONY: all prepare test test-fast test-all test-newest check update bench ui server track torture clean help
+.PHONY: all figures companion prepare test test-fast test-all test-newest check update bench ui server \
+	track torture clean help
 
 # An environment is of one folder, which its scripts name, and of one Python. Its mark says of which.
 IDENTITY = $$({ cd $(VENV) && pwd -P && bin/python -c 'import sys; print(sys.version)'; } 2>/dev/null || echo none)
@@ -46,6 +47,9 @@ endif
 
 all: $(INSTALLED) ## Install what is missing and make every figure and table
 	$(BIN)/snakemake --cores $(CORES) all
+
+figures: $(INSTALLED) ## Make the paper's figures and tables from released weights, without training
+	$(BIN)/snakemake --cores $(CORES) all --configfile config/paper.yaml
 
 prepare: $(INSTALLED) ## Fetch all that comes from outside, for machines that have no way out
 	$(BIN)/snakemake --cores 1 fetch_images

@@ -523,7 +523,17 @@ def test_a_device_that_is_not_there(name: str) -> None:
         choose_device(name)
     assert str(caught.value) == (
         f"device '{name}' in the config cannot be used on this machine;"
-        " choose auto, cpu, cuda or cuda:N"
+        " choose auto, cpu, cuda, cuda:N or mps"
+    )
+
+
+def test_without_apple_silicon_its_gpu_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UserError) as caught:
+        choose_device("mps")
+    assert str(caught.value) == (
+        "device 'mps' in the config is the GPU of Apple silicon, which this machine has not or"
+        " this PyTorch cannot use; choose auto or cpu"
     )
 
 

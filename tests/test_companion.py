@@ -20,7 +20,6 @@ from dgmpipe.config import read_config
 from dgmpipe.data import MoonsDensity
 from dgmpipe.evaluation import energy_test
 from dgmpipe.evaluation.posterior import elbo, log_evidence
-from dgmpipe.figures.figure_11 import FLOOR_QUANTILE
 from dgmpipe.files import save_arrays, write_json
 from dgmpipe.models import load_model
 from dgmpipe.models.registry import build_model
@@ -406,10 +405,6 @@ def test_coloured_images(watched: Watched, tmp_path: Path) -> None:
     _assert_agrees(found, vae.encoder(x).mean)
     watched.page.wait_for_function("() => dgmpipe.posterior.found()?.elbo")
     assert watched.complaints == []
-
-
-def test_the_floor_is_that_of_figure_11() -> None:
-    assert build._FLOOR_QUANTILE == FLOOR_QUANTILE
 
 
 def test_the_library_is_the_released_one() -> None:

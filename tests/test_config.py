@@ -362,7 +362,7 @@ MISTAKES = {
     "seed as text": (_set("seeds", ["a"]), "seeds.0 must be a whole number, not 'a'"),
     "unknown device": (
         _set("device", "gpu"),
-        "device is 'gpu' and should be auto, cpu, cuda or cuda:N",
+        "device is 'gpu' and should be auto, cpu, cuda, cuda:N or mps",
     ),
     "tier that leaves results": (
         _set("tier", "../elsewhere"),

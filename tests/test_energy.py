@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgmpipe.evaluation import energy_distance, energy_test
-from dgmpipe.statistics.energy import pairwise_distances
+from dgmpipe.statistics.energy import energy_distances, pairwise_distances
 from dgmpipe.streams import random_stream
 
 
@@ -343,3 +343,27 @@ def test_other_wrong_arguments_are_refused():
     for y in (torch.ones(3), torch.ones(3, 4)):
         with pytest.raises(ValueError, match="points"):
             pairwise_distances(torch.ones(3, 2), y)
+
+
+def test_single_precision_keeps_six_digits_of_images():
+    stream = random_stream(4, "test")
+    x, y = (torch.rand(n, 28, 28, generator=stream) ** 4 for n in (300, 1300))
+    y[:40] = x[:40] + 0.01 * torch.rand(40, 28, 28, generator=stream)  # near enough to cancel
+    double, single = (energy_test(x, y, num_permutations=99, single=s) for s in (False, True))
+    assert single.energy_distance == pytest.approx(double.energy_distance, abs=1e-8)
+    assert single.standard_error == pytest.approx(double.standard_error, rel=1e-6)
+    assert single.statistic == pytest.approx(double.statistic, rel=1e-6)
+    np.testing.assert_allclose(
+        single.null_energy_distance, double.null_energy_distance, atol=1e-6 * double.statistic
+    )
+    exact = pairwise_distances(x.flatten(1), y.flatten(1))
+    found = pairwise_distances(x.flatten(1), y.flatten(1), single=True)
+    np.testing.assert_allclose(found, exact, rtol=1e-6)
+    assert not torch.equal(found, exact)
+
+
+def test_many_distances_from_one_sample_are_each_ones():
+    y = normal(1100, 3)
+    samples = [normal(n, 3, seed=n) + 0.1 for n in (5, 1050)]
+    expected = [energy_distance(x, y).value for x in samples]
+    np.testing.assert_allclose(energy_distances(samples, y), expected, rtol=1e-10)

@@ -91,6 +91,25 @@ def test_evidence_of_many_is_that_of_each(trained: VAE, images: torch.Tensor) ->
     assert (border < 1e-2).all()
 
 
+def test_tiles_that_are_left_out_change_nothing(
+    images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator, points = _LinearGenerator(), []
+    with torch.no_grad():
+        generator.weight.mul_(5)  # narrow posteriors, far from one another
+    vae, logits = VAE(Encoder(), generator), generator.logits
+    monkeypatch.setattr(generator, "logits", lambda z: points.append(len(z)) or logits(z))
+    x = images[:3].unsqueeze(1).float() / 255
+    few, few_border = log_evidence(vae, x, limit=8, resolution=400)
+    evaluated = sum(points)
+    monkeypatch.setattr("dgmpipe.evaluation.posterior._FAR", math.inf)
+    whole, border = log_evidence(vae, x, limit=8, resolution=400)
+    assert evaluated < 0.5 * 400**2 < sum(points) - evaluated
+    torch.testing.assert_close(few.value, whole.value, rtol=0, atol=2e-4)
+    torch.testing.assert_close(few.error, whole.error, rtol=0, atol=2e-4)
+    torch.testing.assert_close(few_border, border, rtol=1e-2, atol=1e-15)
+
+
 def test_stated_errors_are_of_the_size_of_the_true_ones(trained: VAE, images: torch.Tensor) -> None:
     x = images[:20].unsqueeze(1).float() / 255
     coarse, _ = log_evidence(trained, x, resolution=100)

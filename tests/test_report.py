@@ -4,6 +4,7 @@ import colorsys
 import itertools
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -517,3 +518,27 @@ def test_the_rule_of_a_file_that_no_rule_makes_is_an_error(results: Path) -> Non
     assert rule_of(Tier(results), "models/wgan_vae/seed_0/history.csv") == "train_from"
     assert rule_of(Tier(results), "benchmarks/train/vae_seed_0.tsv") == "train"
     assert LAID_OVER["tier"] == Tier(results).config.tier
+
+
+def test_a_figure_drawn_anew_computes_no_statement_anew(results: Path, tmp_path: Path) -> None:
+    """Nor does the page then import what computes them, which takes longer than all the rest."""
+    folder = shutil.copytree(results, tmp_path / "results/made-up")
+    code = f"""if True:
+        import sys
+        from pathlib import Path
+        from dgmpipe.pages.report import make_report
+        make_report(Path({str(folder)!r}), Path({str(TEMPLATES)!r}))
+        print(sorted({{'torch', 'scipy', 'sklearn', 'matplotlib', 'mlflow'}} & sys.modules.keys()))
+    """
+
+    def imported() -> str:
+        run = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
+        assert run.returncode == 0, run.stderr
+        return run.stdout.strip()
+
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    (folder / "figures/figure_04_objective.png").touch()
+    assert imported() == "[]"
+    assert (folder / "report.html").read_text(encoding="utf-8") == page
+    (folder / "tables/flows.csv").touch()
+    assert "torch" in imported()

@@ -288,8 +288,11 @@ class General(Block):
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)] = documented(
         "every model is trained once for each of these; figures show the first, tables have all"
     )
-    device: Annotated[str, matching("auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:N")] = (
-        documented("`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda` or `cuda:N`")
+    device: Annotated[
+        str, matching("auto|cpu|mps|cuda(:[0-9]+)?", "auto, cpu, cuda, cuda:N or mps")
+    ] = documented(
+        "`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda`, `cuda:N`, or `mps` for the"
+        " GPU of Apple silicon"
     )
     released: Switch = documented(
         "whether trainings that ship with the project are taken instead of trained again, where"

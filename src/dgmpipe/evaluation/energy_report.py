@@ -10,7 +10,7 @@ from dgmpipe.data.mnist import evenly_spread
 from dgmpipe.evaluation.differences import contributions_as_arrays
 from dgmpipe.evaluation.samples import evaluated_images
 from dgmpipe.evaluation.subject import Subject
-from dgmpipe.statistics.energy import energy_distance, energy_test
+from dgmpipe.statistics.energy import energy_distances, energy_test
 from dgmpipe.streams import random_stream
 
 __all__ = ["energy_floor", "evaluate_energy"]
@@ -28,6 +28,7 @@ def evaluate_energy(subject: Subject, *, num_images: int, num_permutations: int)
         num_permutations=num_permutations,
         y_clusters=subject.test_clusters(len(test)),
         seed=subject.seed,
+        single=True,
     )
     numbers = {
         "energy_distance": result.energy_distance,
@@ -60,4 +61,4 @@ def energy_floor(
         to_float(training[torch.randperm(len(training), generator=stream)[:held_out_size]])
         for _ in range(num_draws)
     )
-    return torch.tensor([energy_distance(draw, held_out).value for draw in draws])
+    return energy_distances(draws, held_out, single=True)

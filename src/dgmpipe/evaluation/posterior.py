@@ -10,16 +10,21 @@ of spacing 2h (on a line, of two), shifted against each other; the largest dista
 estimates from the whole grid's is the stated quadrature error. It is an estimate rather than a
 bound, and usually too large: it shows the error of the coarse grids, of which the whole one is the
 mean.
+
+Of many images most of the square is far from any posterior. So log p(x, z) is first looked at on
+few of the grid's points, and then summed only over those tiles of the grid where it comes, for an
+image, within 50 nats of its maximum. What is left out is below 1e-10 of the integral.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
+from torch.nn import functional as F
 
 from dgmpipe.arguments import positive_number, whole_number
 from dgmpipe.data.batches import to_float
@@ -42,6 +47,13 @@ __all__ = [
 
 # Few enough that the activations stay in the cache and in memory that the allocator keeps.
 _POINTS_AT_ONCE = 512
+
+# Points of a tile along each axis, an even number, and how far apart points may lie at which tiles
+# are first looked at: near to a peak as narrow as 0.012 one of them is within 17 nats of it.
+_TILE = {1: 400, 2: 20}
+_LOOK = 0.1
+# Tiles where the log joint is never this near to its maximum, in nats, do not count.
+_FAR = 50
 
 # A grid of more points along each axis takes more than 200 MB an image, and hours.
 _LARGEST_RESOLUTION = 5000
@@ -174,8 +186,9 @@ def log_evidence(
 ) -> tuple[Estimate, Tensor]:
     """Return log p(x) of many images, eq. (2), and what their posteriors leave near the border.
 
-    The generator is evaluated once a grid point, for all images. The posterior of a model with one
-    latent dimension is narrow, and its line has as many points as the square of two would have.
+    The generator is evaluated at most once a grid point, for all images. The posterior of a model
+    with one latent dimension is narrow, and its line has as many points as the square of two would
+    have.
 
     Args:
         vae: Trained, in evaluation mode, with one or two latent dimensions.
@@ -196,21 +209,59 @@ def log_evidence(
     axis = _axis(vae, limit, resolution)
     images = require_intensities(vae, images)
     pixels = images.flatten(1).T
-    coarse, border = [], []
-    for grid in _coarse_grids(axis, q):
-        total = torch.full((len(images),), -math.inf, dtype=torch.float64).to(images.device)
-        outer = total.clone()
-        for z in grid.split(_POINTS_AT_ONCE):
-            log_joint = _log_joint(vae, z, pixels).double()
-            total = torch.logaddexp(total, log_joint.logsumexp(0))
-            is_outer = z.abs().amax(1) > 0.9 * limit
-            outer = torch.logaddexp(outer, log_joint[is_outer].logsumexp(0))
-        coarse.append(total)
-        border.append(outer)
     spacing = 2 * limit / (len(axis) - 1)
-    value, error = _combine(torch.stack(coarse), q * math.log(spacing))
-    outer_share = (torch.stack(border).logsumexp(0) - torch.stack(coarse).logsumexp(0)).exp()
-    return Estimate(value, error), outer_share
+    # Sums over the 2^q grids of every other coordinate.
+    coarse = torch.full((2**q, len(images)), -math.inf, dtype=torch.float64).to(images.device)
+    border = coarse.clone()
+    for tile, near in _near_tiles(vae, axis, pixels, spacing):
+        log_joint = _log_joint(vae, axis[tile], pixels[:, near])
+        grid = (tile % 2 * torch.tensor([2, 1][-q:])).sum(1)
+        is_outer = (axis[tile].abs().amax(1) > 0.9 * limit).cpu()
+        for sums, counts in ((coarse, torch.ones_like(is_outer)), (border, is_outer)):
+            for g in grid[counts].unique().tolist():
+                part = _log_sum(log_joint[counts & (grid == g)])
+                sums[g, near] = torch.logaddexp(sums[g, near], part)
+    value, error = _combine(coarse, q * math.log(spacing))
+    return Estimate(value, error), (border.logsumexp(0) - coarse.logsumexp(0)).exp()
+
+
+def _near_tiles(
+    vae: VAE, axis: Tensor, pixels: Tensor, spacing: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the tiles of the grid that count: their points, as places on the axis (M, q), int64.
+
+    With each comes for which of the images `pixels` (C H W, N) it counts, int64 (K,), K at least 1.
+    """
+    q = vae.generator.latent_dim
+    size = _TILE[q]
+    per_axis = -(-len(axis) // size)
+    stride = max(1, min(int(_LOOK / spacing), size // 2, len(axis)))
+    looked_at = _product([torch.arange(stride // 2, len(axis), stride)] * q)
+    peaks = torch.full((per_axis**q, pixels.shape[1]), -math.inf).to(pixels)
+    places = torch.tensor([per_axis, 1][-q:])
+    for some in looked_at.split(_POINTS_AT_ONCE):
+        log_joint = _log_joint(vae, axis[some], pixels)
+        tiles = (some // size * places).sum(1).to(pixels.device)
+        peaks.scatter_reduce_(0, tiles[:, None].expand_as(log_joint), log_joint, "amax")
+    counts = (peaks >= peaks.amax(0) - _FAR).T.float().view(-1, 1, *[per_axis] * q)
+    # The tiles beside it as well, as a peak may lie between two points that were looked at.
+    grow = F.max_pool2d if q == 2 else F.max_pool1d
+    counts = grow(counts, 3, stride=1, padding=1).flatten(1).bool()
+    for tile in counts.any(0).nonzero()[:, 0].tolist():
+        starts = [size * (tile // place % per_axis) for place in places.tolist()]
+        ranges = [torch.arange(start, min(start + size, len(axis))) for start in starts]
+        yield _product(ranges), counts[:, tile].nonzero()[:, 0]
+
+
+def _product(coordinates: list[Tensor]) -> Tensor:
+    """Return all points whose coordinates are among those of each of q axes, (M, q)."""
+    return torch.cartesian_prod(*coordinates).view(-1, len(coordinates))
+
+
+def _log_sum(values: Tensor) -> Tensor:
+    """Return the log of the sum of exp(values) over the rows, float64; exponentials are not."""
+    largest = values.amax(0)
+    return largest.double() + (values - largest).exp().sum(0).double().log()
 
 
 @torch.no_grad()

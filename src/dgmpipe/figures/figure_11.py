@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import ArrayLike
 
+from dgmpipe.evaluation.floor import floor_level
 from dgmpipe.figures.style import SERIES_COLOURS, SERIES_MARKERS, check_shapes, new_figure
 
 __all__ = ["Curves", "figure_11", "from_files"]
-
-FLOOR_QUANTILE = 0.95
 
 
 class Curves(NamedTuple):
@@ -56,7 +55,7 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
     if not curves:
         raise ValueError("there must be at least one model's curves")
     check_shapes({"floor": floor}, floor="R")
-    ceiling = float(np.quantile(np.asarray(floor), FLOOR_QUANTILE))
+    ceiling = floor_level(floor)
     with new_figure(5.6, 3.7) as figure:
         axes = figure.subplots()
         looks: list[tuple[int, bool]] = []

@@ -19,7 +19,7 @@ def choose_device(name: str, *, trainings_per_gpu: int = 1) -> torch.device:
     keeps until this process ends; if there is none, all share the first.
 
     Args:
-        name: `auto`, `cpu`, `cuda` or `cuda:N`.
+        name: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         trainings_per_gpu: How many may choose the same GPU.
 
     Raises:
@@ -27,13 +27,18 @@ def choose_device(name: str, *, trainings_per_gpu: int = 1) -> torch.device:
     """
     if name == "auto":
         return _free_gpu(trainings_per_gpu) if torch.cuda.is_available() else torch.device("cpu")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise UserError(
+            "device 'mps' in the config is the GPU of Apple silicon, which this machine has not or"
+            " this PyTorch cannot use; choose auto or cpu"
+        )
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(
             f"device '{name}' in the config cannot be used on this machine;"
-            " choose auto, cpu, cuda or cuda:N"
+            " choose auto, cpu, cuda, cuda:N or mps"
         ) from error
     return device
 

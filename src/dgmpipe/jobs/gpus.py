@@ -15,9 +15,10 @@ def count_gpus(device: str = "auto") -> int:
     none where the driver's `nvidia-smi` is not or does not work.
 
     Args:
-        device: The config's: `auto` shares out all GPUs, `cuda` or `cuda:N` is one, `cpu` none.
+        device: The config's: `auto` shares out all GPUs, `cuda` or `cuda:N` is one, `cpu` and
+            `mps` are none of NVIDIA's.
     """
-    if device == "cpu":
+    if device in ("cpu", "mps"):
         return 0
     try:
         listed = subprocess.run(

@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from dgmpipe.config import Config
-from dgmpipe.figures.figure_11 import FLOOR_QUANTILE
+from dgmpipe.evaluation.floor import floor_level
 from dgmpipe.jobs.provenance import machine
 from dgmpipe.pages.tiers import PAPER_MODELS, TITLES, Tier
 from dgmpipe.plan.evaluations import REAL
@@ -161,7 +161,7 @@ def _numbers(tier: Tier) -> dict[str, Any]:
         "answers": lambda study: _answers(config, study, tier.table(f"study_{study}")),
         "gans": [name for name in config.of_family("gan") if "@" not in name],
         "posteriors": lambda model: _posteriors(tier.arrays(model, "posterior")),
-        "floor_95": lambda: float(np.quantile(tier.floor(), FLOOR_QUANTILE)),
+        "floor_95": lambda: floor_level(tier.floor()),
         "moons_entropy": lambda: float(tier.data("moons")["entropy"]),
         "intensities": lambda: math.prod(tier.data("images")["images"].shape[1:]),
         "data_set": data_set(config),

@@ -2,29 +2,34 @@
 
 import argparse
 import base64
+import hashlib
 import io
+import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import docutils.core
 import docutils.utils
 import jinja2
 import pandas as pd
-from PIL import Image
+from PIL import Image, WebPImagePlugin  # noqa: F401 - else Pillow loads every plugin there is
 
 from dgmpipe.errors import UserError
+from dgmpipe.files import write_json
 from dgmpipe.pages.captions import Caption, dump_config, provenance, write_captions
 from dgmpipe.pages.exhibit import training_row
-from dgmpipe.pages.reproduction import OPEN, STATEMENTS, Statement, computed, verdict
 from dgmpipe.pages.tables import Table, histogram, number, over_seeds, readable
 from dgmpipe.pages.tiers import TITLES, Tier
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL
 from dgmpipe.plan.exhibits import SECTIONS, STUDIES, Exhibit, data_set, exhibits, has_digits
 from dgmpipe.plan.trainings import levels, trainings
 from dgmpipe.tracking.records import Record
+
+if TYPE_CHECKING:
+    from dgmpipe.pages.reproduction import Statement
 
 __all__ = ["make_report", "rule_of"]
 
@@ -35,6 +40,9 @@ _HEADLINES = {
     "vae_evidence": ("log_evidence_mean", "gap_mean"),
     "generators": ("energy_distance", "rejected"),
 }
+_PACKAGE = Path(__file__).parents[1]
+# The folders of a tier that statements take numbers from.
+_NUMBERS = ("data", "evaluation", "models", "tables")
 # How a verdict is marked: not by its colour alone.
 _MARKS = {True: ("✓", "holds"), False: ("✗", "fails"), None: ("?", "open")}
 
@@ -107,9 +115,7 @@ def make_report(results: Path, templates: Path) -> bool:
 def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dict[str, Any]:
     config = tier.config
     shown = list(_exhibits(tier, captions))
-    # What trainings decide comes first, and what is counted in the code last.
-    ordered = sorted(STATEMENTS, key=lambda statement: not statement.of_tier)
-    statements = [_statement(statement, tier, shown) for statement in ordered]
+    statements = _statements(tier, shown)
     return {
         "config": config,
         "config_text": dump_config(tier.given),
@@ -270,8 +276,49 @@ def _section_id(section: str) -> str:
     return section.split(":")[0].lower().replace(" ", "-")
 
 
-def _statement(statement: Statement, tier: Tier, shown: list[_Shown]) -> dict[str, Any]:
+def _statements(tier: Tier, shown: list[_Shown]) -> list[dict[str, Any]]:
+    """Return the statements of the paper, as `_statement` does.
+
+    They are kept in a file until a number or the code that they depend on changes: to compute them
+    takes longer than all the rest of the page, and a figure that is drawn anew changes none.
+    """
+    path = tier.folder / "captions/statements.json"
+    state = _state(tier, [exhibit.name for exhibit in shown])
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["state"] == state:
+            return [
+                {**s, "sources": [_Source(*source) for source in s["sources"]]}
+                for s in kept["statements"]
+            ]
+    except (OSError, ValueError, LookupError, TypeError):
+        pass  # there is none, or it was cut off
+    from dgmpipe.pages.reproduction import STATEMENTS
+
+    # What trainings decide comes first, and what is counted in the code last.
+    ordered = sorted(STATEMENTS, key=lambda statement: not statement.of_tier)
+    statements = [_statement(statement, tier, shown) for statement in ordered]
+    write_json({"state": state, "statements": statements}, path)
+    return statements
+
+
+def _state(tier: Tier, names: list[str]) -> str:
+    """Return a digest of all that the statements of a tier depend on."""
+    numbers = [f for part in _NUMBERS for f in (tier.folder / part).rglob("*") if f.is_file()]
+    code = [f for f in _PACKAGE.rglob("*.py") if f.parent.name != "figures"]
+    files = [
+        (str(file.relative_to(top)), (status := file.stat()).st_size, status.st_mtime_ns)
+        for top, found in ((tier.folder, numbers), (_PACKAGE, code))
+        for file in sorted(found)
+    ]
+    state = json.dumps([names, tier.given, files], sort_keys=True)
+    return hashlib.sha256(state.encode()).hexdigest()
+
+
+def _statement(statement: "Statement", tier: Tier, shown: list[_Shown]) -> dict[str, Any]:
     """Return a statement of the paper with ours, the verdict, and where both come from."""
+    from dgmpipe.pages.reproduction import OPEN, computed, verdict
+
     tier.read.clear()
     text, holds, name = computed(statement.ours, statement.of_tier, [tier])
     names = {exhibit.name for exhibit in shown}

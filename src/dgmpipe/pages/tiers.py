@@ -3,21 +3,20 @@
 import copy
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor, nn
 
 from dgmpipe.config import Config, read_config
 from dgmpipe.config.read import tier_changes
-from dgmpipe.data.batches import to_float
-from dgmpipe.data.mnist import load_mnist
-from dgmpipe.models.storage import load_model
-from dgmpipe.models.vae import VAE
 from dgmpipe.plan.evaluations import REAL
 from dgmpipe.tracking.records import Record
+
+if TYPE_CHECKING:  # none of these is needed to read tables
+    from torch import Tensor, nn
+
+    from dgmpipe.models.vae import VAE
 
 __all__ = ["PAPER_MODELS", "TITLES", "Tier"]
 
@@ -130,15 +129,23 @@ class Tier:
         """Return a row an evaluation of a training."""
         return pd.read_csv(self._file(f"models/{model}/seed_{self._seed}/history.csv"))
 
-    def load(self, model: str) -> nn.Module:
+    def load(self, model: str) -> "nn.Module":
         """Return a trained model."""
+        from dgmpipe.models.storage import load_model
+
         folder = self.folder / f"models/{model}/seed_{self._seed}"
         if not (folder / "summary.json").exists():
             raise FileNotFoundError(f"{folder} has no model yet")
         return load_model(folder)
 
-    def evidence_images(self) -> tuple[VAE, Tensor, Tensor]:
+    def evidence_images(self) -> "tuple[VAE, Tensor, Tensor]":
         """Return the VAE, the test images (N, 1, 28, 28) of `evidence.csv`, their log p(x) (N,)."""
+        import torch
+
+        from dgmpipe.data.batches import to_float
+        from dgmpipe.data.mnist import load_mnist
+        from dgmpipe.models.vae import VAE
+
         evidence = pd.read_csv(self._file(f"evaluation/vae/seed_{self._seed}/evidence.csv"))
         vae = self.load("vae")
         assert isinstance(vae, VAE)
@@ -148,7 +155,12 @@ class Tier:
         )
         return vae, to_float(images[index]), log_evidence
 
-    def training_images(self, count: int) -> Tensor:
+    def training_images(self, count: int) -> "Tensor":
         """Return the first training images, (count, 1, 28, 28), as often as there are too few."""
+        import torch
+
+        from dgmpipe.data.batches import to_float
+        from dgmpipe.data.mnist import load_mnist
+
         images, _ = load_mnist(self._images, "train")
         return to_float(images[torch.arange(count) % len(images)])

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
+from dgmpipe.evaluation.floor import floor_level
+
 __all__ = ["companion_page"]
 
 _HERE = Path(__file__).parent
@@ -24,7 +26,6 @@ _PARTS = ("explorer", "posterior", "transport", "testing", "training", "main")
 # Characters that weights may take, so that with all else the page is below 3 MB.
 _WEIGHTS_LIMIT = 2_800_000
 _NUM_IMAGES = 200
-_FLOOR_QUANTILE = 0.95  # as in Figure 11
 
 _Files = Mapping[str, Sequence[str | Path]]
 
@@ -237,7 +238,7 @@ def _floor(files: _Files) -> float | None:
     """Return what real training images come to in Figure 11, if the tier has GANs."""
     if not files.get("floor"):
         return None
-    return float(np.quantile(np.load(files["floor"][0])["energy_distances"], _FLOOR_QUANTILE))
+    return floor_level(np.load(files["floor"][0])["energy_distances"])
 
 
 def _rounded(values: Any) -> list[float | None]:
