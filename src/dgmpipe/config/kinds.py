@@ -15,6 +15,7 @@ from dgmpipe.config.values import (
     Count,
     Fraction,
     Positive,
+    Seeds,
     Switch,
     Weight,
     Whole,
@@ -50,8 +51,12 @@ class ModelSettings(Block):
         None,
     )
 
-    # Settings that change no weight: a training is the same under another title.
-    without_effect: ClassVar[frozenset[str]] = frozenset({"title", "checkpoint_every"})
+    seeds: Seeds | None = documented(
+        "it is trained once for each of these; by default for each of the tier's `seeds`", None
+    )
+
+    # Settings that change no weight: a training is the same under another title, beside others.
+    without_effect: ClassVar[frozenset[str]] = frozenset({"title", "checkpoint_every", "seeds"})
 
 
 class FlowSettings(ModelSettings):
