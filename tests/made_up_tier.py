@@ -12,7 +12,7 @@ from PIL import Image
 from snakemake.utils import update_config
 
 from dgmpipe.config import Config, read_config
-from dgmpipe.plan.evaluations import REAL
+from dgmpipe.plan.evaluations import REAL, evaluated_trainings
 from dgmpipe.plan.exhibits import exhibits
 from dgmpipe.plan.trainings import trainings
 from dgmpipe.tracking.records import Record
@@ -91,22 +91,21 @@ def write_tier(results: Path, laid_over: Mapping[str, Any] = LAID_OVER) -> Confi
     return config
 
 
-def _table(models: list[str], seeds: list[int], columns: list[str], draw: Any) -> pd.DataFrame:
-    keys = [{"model": model, "seed": seed} for model in models for seed in seeds]
+def _table(config: Config, models: list[str], columns: list[str], draw: Any) -> pd.DataFrame:
+    keys = [{"model": m, "seed": s} for m, s in evaluated_trainings(config, models)]
     numbers = pd.DataFrame(draw.uniform(0.1, 0.9, (len(keys), len(columns))), columns=columns)
     return pd.concat([pd.DataFrame(keys), numbers], axis="columns")
 
 
 def _tables(config: Config, draw: Any) -> dict[str, pd.DataFrame]:
-    seeds = config.seeds
     sources = [*config.of_family("vae", "gan"), REAL]
     tables = {
-        "flows": _table(config.of_family("flow"), seeds, FLOWS, draw),
-        "vae_evidence": _table(config.of_family("vae"), seeds, EVIDENCE, draw),
-        "generators": _table(sources, seeds, GENERATORS, draw),
+        "flows": _table(config, config.of_family("flow"), FLOWS, draw),
+        "vae_evidence": _table(config, config.of_family("vae"), EVIDENCE, draw),
+        "generators": _table(config, sources, GENERATORS, draw),
         "training_times": _table(
+            config,
             list(config.models),
-            seeds,
             [
                 "steps",
                 "parts",
@@ -123,19 +122,18 @@ def _tables(config: Config, draw: Any) -> dict[str, pd.DataFrame]:
         numbers = tables[name].drop(columns="seed").groupby("model", sort=False)
         summary = numbers.agg(["mean", "std"]).rename(columns={"std": "sd"}, level=1)
         summary.columns = ["_".join(pair) for pair in summary.columns]
-        summary.insert(0, "seeds", len(seeds))
+        summary.insert(0, "seeds", numbers.size())
         tables[f"{name}_summary"] = summary.reset_index()
     tables["generator_differences"] = pd.DataFrame(
         {"seed": seed, "first": a, "second": b, "difference": 0.25, "standard_error": 0.0123}
-        for seed in seeds
         for place, a in enumerate(sources)
         for b in sources[place + 1 :]
-        if "@" not in a + b
+        for _, seed in evaluated_trainings(config, [a])
+        if "@" not in a + b and (b, seed) in evaluated_trainings(config, [b])
     )
     tables["class_histograms"] = pd.DataFrame(
         {"model": model, "seed": seed, "digit": digit, "generated": 10 * digit + seed, "test": 99}
-        for model in sources
-        for seed in seeds
+        for model, seed in evaluated_trainings(config, sources)
         for digit in range(10)
     )
     kinds = [f"kind {n}" for n in range(29)]
@@ -150,7 +148,7 @@ def _tables(config: Config, draw: Any) -> dict[str, pd.DataFrame]:
             "model": "otflow", "seed": seed, "rk4_steps": steps,
             "inverse_error": 10.0 ** -steps, "inverse_error_double": 10.0 ** -steps,
         }
-        for seed in seeds
+        for seed in config.seeds_of("otflow")
         for steps in (1, 2, 4, 8, 16, 32, 64)
     )  # fmt: skip
     flows = tables["flows"].set_index(["model", "seed"])
@@ -159,7 +157,7 @@ def _tables(config: Config, draw: Any) -> dict[str, pd.DataFrame]:
             {"model": point.model, **point.values, "seed": seed}
             | {m: flows.loc[(point.name, seed), m.split(".")[1]] for m in study.measures}
             for point in config.sweeps[study.sweep]
-            for seed in seeds
+            for seed in config.seeds_of(point.name)
         )
     return tables
 
@@ -204,7 +202,7 @@ def _write_arrays(results: Path, config: Config, draw: Any) -> None:
     families = {"flow": ("flow",), "posterior": ("vae",), "latent": ("vae",)}
     for name, content in arrays.items():
         for model in config.of_family(*families[name]):
-            for seed in config.seeds:
+            for seed in config.seeds_of(model):
                 folder = results / f"evaluation/{model}/seed_{seed}"
                 folder.mkdir(parents=True, exist_ok=True)
                 np.savez(folder / f"{name}.npz", **content)

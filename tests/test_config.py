@@ -360,6 +360,29 @@ MISTAKES = {
     "negative seed": (_set("seeds", [0, -1]), "seeds.1 must be at least 0, not -1"),
     "one seed that is no list": (_set("seeds", 4), "seeds must be a list, such as [0], not 4"),
     "seed as text": (_set("seeds", ["a"]), "seeds.0 must be a whole number, not 'a'"),
+    "own seed twice": (_set("models.vae.seeds", [1, 1]), "models.vae.seeds lists 1 twice"),
+    "no own seed": (
+        _set("models.vae.seeds", []),
+        "models.vae.seeds must have at least 1 of them, not 0",
+    ),
+    "seeds of a start that are not trained": (
+        _set("models.wgan_vae.seeds", [0, 1, 4]),
+        "models.wgan_vae starts from the generator of vae of the same seed, which has seeds [0] and"
+        " not [1, 4]; add these to its `seeds` or leave them out here",
+    ),
+    "no seed that all models have": (
+        _set("models.realnvp.seeds", [1, 2]),
+        "models need one seed that all have, which figures show; there is none in [1, 2] of realnvp"
+        " and [0] of the others",
+    ),
+    "seeds of the judge": (
+        _set("models.classifier.seeds", [0]),
+        "models.classifier.seeds must be left out: a judge is trained once, for all seeds",
+    ),
+    "swept seeds": (
+        _set("sweeps", {"s": {"models": ["vae"], "seeds": [[0], [1]]}}),
+        "sweeps.s.seeds: seeds are not swept; give them to the models, whose points have the same",
+    ),
     "unknown device": (
         _set("device", "gpu"),
         "device is 'gpu' and should be auto, cpu, cuda, cuda:N or mps",

@@ -4,17 +4,20 @@ import ast
 import copy
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from dgmpipe.config import Config, read_config
 from dgmpipe.config.kinds import ModelSettings
 from dgmpipe.errors import UserError
 from dgmpipe.plan import digests
+from dgmpipe.plan.companion import companion_files
 from dgmpipe.plan.digests import config_digest, source_digest
 from dgmpipe.plan.evaluations import EVALUATIONS, subjects
 from dgmpipe.plan.exhibits import exhibits, figure_of_model
@@ -23,6 +26,7 @@ from dgmpipe.plan.trainings import (
     effective_settings,
     image_folder,
     levels,
+    seeds_in_words,
     training_key,
     training_seconds,
     trainings,
@@ -101,12 +105,65 @@ def test_another_model_has_a_figure_of_its_own_and_a_point_of_a_sweep_on_demand(
 def test_tables_have_all_models_and_seeds_and_a_summary_of_several() -> None:
     config = _config(seeds=[0, 3], sweeps={"s": {"models": ["vae"], "width": [8]}})
     tables = {exhibit.name: exhibit for exhibit in exhibits(config)}
+    sources = _evaluated(config, "energy_test")
     assert tables["generators"].params == {
-        "models": _evaluated(config, "energy_test"),
-        "seeds": [0, 3],
+        "trainings": [(model, seed) for model in sources for seed in (0, 3)]
     }
     assert len(tables["vae_evidence"].files["numbers"]) == 4
     assert {"flows_summary", "vae_evidence_summary", "generators_summary"} <= set(tables)
+
+
+OWN_SEEDS = {
+    "realnvp": LAPTOP["models"]["realnvp"] | {"seeds": [4, 0, 5]},
+    "vae": LAPTOP["models"]["vae"] | {"seeds": [0, 1]},
+    "wgan_vae": LAPTOP["models"]["wgan_vae"] | {"seeds": [1, 0]},
+}
+
+
+def test_a_model_may_have_seeds_of_its_own() -> None:
+    config = _config(
+        models=copy.deepcopy(LAPTOP["models"]) | OWN_SEEDS,
+        sweeps={"s": {"models": ["vae"], "width": [8]}},
+    )
+    assert (config.shown_seed, config.several) == (0, True)
+    counts = Counter(model for model, _ in trainings(config))
+    assert counts == {
+        **dict.fromkeys(config.models, 1),
+        **{"realnvp": 3, "vae": 2, "wgan_vae": 2, "vae@width=8": 2},
+    }
+    shown = {exhibit.name: exhibit for exhibit in exhibits(config)}
+    assert shown["figure_05_realnvp"].files["arrays"] == ["evaluation/realnvp/seed_0/flow.npz"]
+    assert len(shown["flows"].files["numbers"]) == 4
+    assert {"flows_summary", "vae_evidence_summary"} <= set(shown)
+    histories = shown["figure_11_energy_distance"].files["histories"]
+    assert [path.split("/")[1:3] for path in histories if "wgan" in path] == [
+        ["wgan_random", "seed_0"],
+        ["wgan_vae", "seed_1"],
+        ["wgan_vae", "seed_0"],
+    ]
+    curves = shown["figure_11_energy_distance"].params["curves"]
+    assert [curve["seeds"] for curve in curves] == [1, 1, 1, 2]
+    # Real images stand beside every generator of the seed.
+    rows = shown["generator_differences"].params["trainings"]
+    assert [seed for model, seed in rows if model == "real"] == [0, 1]
+    assert seeds_in_words(config) == (
+        "4, 0, 5 (Real NVP); 0 (OT-Flow, DCGAN, DCGAN from VAE, WGAN); 0, 1 (VAE); 1, 0 (WGAN from"
+        " VAE)"
+    )
+    assert _key(config, "vae") == _key(_config(), "vae")
+    assert len(companion_files(config)["histories"]) == 3 + 1 + 2 + 1 + 1 + 1 + 2 + 1
+
+
+def test_the_replicates_lie_over_the_papers_settings() -> None:
+    config = copy.deepcopy(LAPTOP)
+    for name in ("paper", "replicates"):
+        path = ROOT / f"config/{name}.yaml"
+        update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+    read = read_config(config)
+    assert read.tier == "paper"
+    counts = Counter(read.models[model].kind for model, _ in trainings(read))
+    assert counts["realnvp"] == counts["otflow"] == 10
+    assert (counts["vae"], counts["dcgan"], counts["wgan"], counts["classifier"]) == (5, 6, 6, 1)
 
 
 def test_a_study_needs_its_points_and_nothing_else() -> None:

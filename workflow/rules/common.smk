@@ -67,7 +67,7 @@ INVOCATION = Path(RESULTS, "invocation.json")
 REDRAWS = False
 
 # The seed that figures are drawn from; tables have all of them.
-SHOWN_SEED = CONFIG.seeds[0]
+SHOWN_SEED = CONFIG.shown_seed
 
 
 pathvars:
@@ -84,7 +84,7 @@ if workflow.is_main_process and "gpu" not in workflow.global_resources:
 
 
 wildcard_constraints:
-    seed="|".join(map(str, CONFIG.seeds)),
+    seed="|".join(map(str, CONFIG.all_seeds)),
 
 
 def alternatives(models):

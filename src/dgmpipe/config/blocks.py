@@ -1,6 +1,6 @@
 """The blocks of the config other than the models: data, evaluation, cluster, sweeps, studies."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -10,21 +10,16 @@ from dgmpipe.config.values import (
     FolderName,
     Positive,
     Seed,
+    Seeds,
     SquareNumber,
     Switch,
     Whole,
     documented,
     matching,
+    unique,
 )
 
 __all__ = ["Cluster", "Data", "Evaluation", "General", "Study"]
-
-
-def _unique(values: list[Any]) -> list[Any]:
-    for place, value in enumerate(values):
-        if value in values[:place]:
-            raise ValueError(f"lists {value} twice")
-    return values
 
 
 MD5 = Annotated[
@@ -129,7 +124,7 @@ class FlowEvaluation(Block):
 class PosteriorEvaluation(Block):
     """Posteriors of single images of a VAE with two latent dimensions, Figure 7."""
 
-    images: Annotated[list[Seed], Field(min_length=1, max_length=4), AfterValidator(_unique)] = (
+    images: Annotated[list[Seed], Field(min_length=1, max_length=4), AfterValidator(unique)] = (
         documented("test images, by their position")
     )
     limit: Positive = documented("densities are computed on [−limit, limit]²")
@@ -285,8 +280,9 @@ class General(Block):
     tier: FolderName = documented(
         "name of the folder below `results/` and of the MLflow experiment, `dgmpipe-{tier}`"
     )
-    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)] = documented(
-        "every model is trained once for each of these; figures show the first, tables have all"
+    seeds: Seeds = documented(
+        "every model that has no `seeds` of its own is trained once for each of these; figures show"
+        " the first that all models have, tables have all"
     )
     device: Annotated[
         str, matching("auto|cpu|mps|cuda(:[0-9]+)?", "auto, cpu, cuda, cuda:N or mps")

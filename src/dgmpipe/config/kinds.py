@@ -15,6 +15,7 @@ from dgmpipe.config.values import (
     Count,
     Fraction,
     Positive,
+    Seeds,
     Switch,
     Weight,
     Whole,
@@ -50,6 +51,9 @@ class ModelSettings(Block):
         None,
     )
 
+    seeds: Seeds | None = documented(
+        "it is trained once for each of these; by default for each of the tier's `seeds`", None
+    )
     learning_rate_decay: Literal["none", "linear", "cosine"] = documented(
         "how the learning rates fall, to 0 after the last step", "none"
     )
@@ -65,8 +69,10 @@ class ModelSettings(Block):
         "how many times in a training its samples are kept, for the companion", 20
     )
 
-    # Settings that change no weight: a training is the same under another title.
-    without_effect: ClassVar[frozenset[str]] = frozenset({"title", "checkpoint_every", "snapshots"})
+    # Settings that change no weight: a training is the same under another title, beside others.
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {"title", "checkpoint_every", "snapshots", "seeds"}
+    )
     # At their defaults these name no training: one from before they came is the same. So their
     # defaults never change.
     options: ClassVar[frozenset[str]] = frozenset({"learning_rate_decay", "average", "precision"})

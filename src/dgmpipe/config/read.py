@@ -76,6 +76,32 @@ class Config:
         """Return the models of some families, in the order of the config."""
         return [name for name in self.models if self.kind(name).family in families]
 
+    def seeds_of(self, model: str) -> list[int]:
+        """Return the seeds of a model's trainings, a judge's one for all others."""
+        if self.kind(model).family == "judge":
+            return [self.shown_seed]
+        return self.models[model].seeds or self.seeds
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """The seeds of any training, the tier's first."""
+        own = [settings.seeds or [] for settings in self.models.values()]
+        return list(dict.fromkeys(itertools.chain(self.seeds, *own)))
+
+    @property
+    def shown_seed(self) -> int:
+        """The seed that figures show: the first that all models have."""
+        return self._shared_seeds()[0]
+
+    @property
+    def several(self) -> bool:
+        """Whether any model is trained for more than one seed."""
+        return any(len(self.seeds_of(model)) > 1 for model in self.models)
+
+    def _shared_seeds(self) -> list[int]:
+        own = [settings.seeds or self.seeds for settings in self.models.values()]
+        return [seed for seed in self.all_seeds if all(seed in seeds for seeds in own)]
+
     def setting(self, model: str, key: str) -> Any:
         """Return a setting of a model, or nothing if its kind has no such key."""
         return getattr(self.models[model], key, None)
@@ -287,6 +313,7 @@ def _contradictions(config: Config) -> Iterator[str]:
                         f" starts from that generator; not {ours}"
                     )
     yield from _circles(config)
+    yield from _seeds(config)
     sizes = {name: config.models[name].held_out_size for name in config.of_family("gan")}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{size} in models.{name}" for name, size in sizes.items())
@@ -303,6 +330,30 @@ def _contradictions(config: Config) -> Iterator[str]:
         for measure in study.log_y:
             if measure not in study.measures:
                 yield f"studies.{name}.log_y names {measure}, which measures does not"
+
+
+def _seeds(config: Config) -> Iterator[str]:
+    for name in config.of_family("judge"):
+        if config.models[name].seeds is not None:
+            yield f"models.{name}.seeds must be left out: a judge is trained once, for all seeds"
+    if not config._shared_seeds():
+        own = {name: settings.seeds for name, settings in config.models.items()}
+        listed = ", ".join(f"{seeds} of {name}" for name, seeds in own.items() if seeds)
+        yield (
+            f"models need one seed that all have, which figures show; there is none in {listed} and"
+            f" {config.seeds} of the others"
+        )
+        return
+    for name, settings in config.models.items():
+        if settings.start is None:
+            continue
+        theirs = config.seeds_of(settings.start)
+        if missing := [seed for seed in config.seeds_of(name) if seed not in theirs]:
+            yield (
+                f"models.{name} starts from the generator of {settings.start} of the same seed,"
+                f" which has seeds {theirs} and not {missing}; add these to its `seeds` or leave"
+                " them out here"
+            )
 
 
 def _circles(config: Config) -> Iterator[str]:

@@ -77,6 +77,11 @@ def expand(name: str, sweep: Any, models: Mapping[str, Mapping[str, Any]]) -> li
         raise UserError(f"{at}.models lists a model twice: {', '.join(bases)}")
     if not lists:
         raise UserError(f"{at} has no key with a list of values, such as batch_size: [32, 64]")
+    if "seeds" in lists:
+        raise UserError(
+            f"{at}.seeds: seeds are not swept; give them to the models, whose points have the same,"
+            " or at the top"
+        )
     for key, values in lists.items():
         if not isinstance(values, list) or not values:
             raise UserError(f"{at}.{key} must be a list of at least one value, not {values!r}")

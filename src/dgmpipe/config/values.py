@@ -13,11 +13,13 @@ __all__ = [
     "Fraction",
     "Positive",
     "Seed",
+    "Seeds",
     "SquareNumber",
     "Switch",
     "Weight",
     "documented",
     "matching",
+    "unique",
 ]
 
 
@@ -64,6 +66,17 @@ Switch = Annotated[bool, Field(strict=True), BeforeValidator(_switch)]
 
 Count = Annotated[Whole, Field(ge=1)]
 Seed = Annotated[Whole, Field(ge=0)]
+
+
+def unique(values: list[Any]) -> list[Any]:
+    """Return the values if each stands once."""
+    for place, value in enumerate(values):
+        if value in values[:place]:
+            raise ValueError(f"lists {value} twice")
+    return values
+
+
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(unique)]
 Positive = Annotated[Real, Field(gt=0)]
 Weight = Annotated[Real, Field(ge=0)]
 Fraction = Annotated[Real, Field(ge=0, lt=1)]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import combinations, product
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -77,25 +77,23 @@ def generator_differences(
 def differences(
     files: Mapping[str, Sequence[str]],
     *,
-    models: list[str],
-    seeds: list[int],
+    trainings: Sequence[tuple[str, int]],
     latent_dims: dict[str, int],
     clusters: dict[str, int],
 ) -> pd.DataFrame:
-    """Return `generator_differences` of each seed, from files.
+    """Return `generator_differences` of each seed, between those that have it, from files.
 
     Args:
         files: `numbers`, energy.json, and `contributions`, energy.npz, of each model and seed.
-        models: The generators.
-        seeds: Seeds of each.
+        trainings: Generator and seed of each.
         latent_dims: Dimension of the latent space of those that have one.
         clusters: Arguments of `Clusters.in_order`, by which test images depend on one another.
     """
     paths = zip(files["numbers"], files["contributions"], strict=True)
-    energy: dict[int, dict[str, tuple[float, Contributions]]] = {seed: {} for seed in seeds}
-    for (model, seed), (numbers, arrays) in zip(product(models, seeds), paths, strict=True):
+    energy: dict[int, dict[str, tuple[float, Contributions]]] = {}
+    for (model, seed), (numbers, arrays) in zip(trainings, paths, strict=True):
         value = json.loads(Path(numbers).read_text(encoding="utf-8"))["energy_distance"]
-        energy[seed][model] = value, load_contributions(arrays)
+        energy.setdefault(seed, {})[model] = value, load_contributions(arrays)
     tables = []
     for seed, results in energy.items():
         num_test = len(next(iter(results.values()))[1].y)

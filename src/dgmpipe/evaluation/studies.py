@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +15,22 @@ def study_table(
     *,
     points: list[dict[str, Any]],
     models: dict[str, list[str]],
-    seeds: list[int],
     measures: list[str],
 ) -> pd.DataFrame:
     """Return a row for each point and seed: the model, the swept values, and the measures.
 
     Args:
         files: The files of each evaluation, by its name, of the models that it is done of.
-        points: Name, model and values of each point.
+        points: Name, model, values and seeds of each point.
         models: The names of the points that each evaluation is done of.
-        seeds: Seeds of every training.
         measures: Such as "flow.kl": evaluation and number.
     """
+    seeds = {point["name"]: point["seeds"] for point in points}
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for source, paths in files.items():
+        keys = [(model, seed) for model in models[source] for seed in seeds[model]]
         numbers = (json.loads(Path(path).read_text(encoding="utf-8")) for path in paths)
-        for key, values in zip(product(models[source], seeds), numbers, strict=True):
+        for key, values in zip(keys, numbers, strict=True):
             named = {f"{source}.{name}": value for name, value in values.items()}
             found.setdefault(key, {}).update(named)
     rows = [
@@ -42,6 +41,6 @@ def study_table(
             **{name: found.get((point["name"], seed), {}).get(name) for name in measures},
         }
         for point in points
-        for seed in seeds
+        for seed in point["seeds"]
     ]
     return pd.DataFrame(rows)

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ __all__ = [
 ]
 
 Files = Mapping[str, Sequence[str]]
+# Model and seed of each row.
+Trainings = Sequence[tuple[str, int]]
 
 # Columns of the energy test that the table of generators has.
 _TESTED = ["energy_distance", "standard_error", "null_95", "pvalue", "statistic"]
@@ -31,9 +32,9 @@ def _read(paths: Iterable[str]) -> list[dict[str, Any]]:
     return [json.loads(Path(path).read_text(encoding="utf-8")) for path in paths]
 
 
-def rows_of(models: Iterable[str], seeds: Iterable[int]) -> pd.DataFrame:
-    """Return the columns `model` and `seed` of a table with a row for each pair."""
-    return pd.DataFrame({"model": m, "seed": s} for m, s in product(models, seeds))
+def rows_of(trainings: Trainings) -> pd.DataFrame:
+    """Return the columns `model` and `seed` of a table with a row for each training."""
+    return pd.DataFrame({"model": model, "seed": seed} for model, seed in trainings)
 
 
 def flows(files: Files) -> pd.DataFrame:
@@ -50,10 +51,10 @@ def flows(files: Files) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def inverse_errors(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
+def inverse_errors(files: Files, *, trainings: Trainings) -> pd.DataFrame:
     """Return a row for each flow, seed and number of Runge-Kutta steps: its inverse errors."""
     rows = []
-    for (model, seed), numbers in zip(product(models, seeds), _read(files["numbers"]), strict=True):
+    for (model, seed), numbers in zip(trainings, _read(files["numbers"]), strict=True):
         for key in numbers:
             if found := re.fullmatch(r"inverse_error_rk4_(\d+)", key):
                 steps, errors = int(found[1]), (numbers[key], numbers[f"{key}_double"])
@@ -62,23 +63,23 @@ def inverse_errors(files: Files, *, models: list[str], seeds: list[int]) -> pd.D
     return pd.DataFrame(rows, columns=columns).sort_values(columns[:3])
 
 
-def evidence(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
+def evidence(files: Files, *, trainings: Trainings) -> pd.DataFrame:
     """Return a row a VAE and seed: means over the test images with their errors, in nats."""
     numbers = pd.DataFrame(_read(files["numbers"]))
-    return pd.concat([rows_of(models, seeds), numbers], axis="columns")
+    return pd.concat([rows_of(trainings), numbers], axis="columns")
 
 
-def generators(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
+def generators(files: Files, *, trainings: Trainings) -> pd.DataFrame:
     """Return a row a generator and seed: the energy test and, where there is one, the judgement."""
     energy, quality = (pd.DataFrame(_read(files[name])) for name in ("energy", "quality"))
-    return pd.concat([rows_of(models, seeds), energy[_TESTED], quality], axis="columns")
+    return pd.concat([rows_of(trainings), energy[_TESTED], quality], axis="columns")
 
 
-def class_histograms(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
+def class_histograms(files: Files, *, trainings: Trainings) -> pd.DataFrame:
     """Return how many generated and test images are taken for each digit, by model and seed."""
     tables = [
         pd.read_csv(path).assign(model=model, seed=seed)
-        for (model, seed), path in zip(product(models, seeds), files["classes"], strict=True)
+        for (model, seed), path in zip(trainings, files["classes"], strict=True)
     ]
     return pd.concat(tables)[["model", "seed", "digit", "generated", "test"]]
 

@@ -122,20 +122,19 @@ def _levels(axes: Axes, curves: list[Curves]) -> None:
         )
 
 
-def from_files(
-    files: Mapping[str, Sequence[str]], *, curves: list[dict[str, Any]], seeds: list[int]
-) -> Figure:
+def from_files(files: Mapping[str, Sequence[str]], *, curves: list[dict[str, Any]]) -> Figure:
     """Draw Figure 11 of histories, seed by seed of each model, and of the floor, in files.
 
     Args:
         files: `histories` and `floor`.
-        curves: Fields `colour`, `start` and `title` of each model's `Curves`.
-        seeds: Seeds of each.
+        curves: Fields `colour`, `start` and `title` of each model's `Curves`, and how many `seeds`
+            it has.
     """
     histories = iter(map(pd.read_csv, files["histories"]))
     drawn = []
     for curve in curves:
-        of_seeds = [next(histories) for _ in seeds]
+        of_seeds = [next(histories) for _ in range(curve["seeds"])]
+        fields = {name: value for name, value in curve.items() if name != "seeds"}
         distances = np.stack([history["energy_distance"] for history in of_seeds])
-        drawn.append(Curves(**curve, steps=of_seeds[0]["step"], distances=distances))
+        drawn.append(Curves(**fields, steps=of_seeds[0]["step"], distances=distances))
     return figure_11(drawn, np.load(files["floor"][0])["energy_distances"])

@@ -20,7 +20,7 @@ from dgmpipe.jobs.provenance import machine
 from dgmpipe.pages.tiers import PAPER_MODELS, TITLES, Tier
 from dgmpipe.plan.evaluations import REAL
 from dgmpipe.plan.exhibits import Exhibit, data_set, exhibits, has_digits
-from dgmpipe.plan.summary import pm
+from dgmpipe.plan.summary import pm, spanned
 from dgmpipe.tracking.records import Record
 
 __all__ = [
@@ -130,7 +130,7 @@ def _numbers(tier: Tier) -> dict[str, Any]:
     config = tier.config
 
     def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [row for row in rows if row["seed"] == config.seeds[0]]
+        return [row for row in rows if row["seed"] == config.shown_seed]
 
     def named(table: str) -> list[str]:
         """Return the models in a table but for the points of sweeps."""
@@ -147,10 +147,15 @@ def _numbers(tier: Tier) -> dict[str, Any]:
             return pm(values[0], found[0][error or f"{column}_standard_error"])
         return pm(float(np.mean(values)), float(np.std(values, ddof=1)))
 
+    def over(*models: str) -> str:
+        """Say over how many seeds a mean of each model is; nothing if none has several."""
+        counts = [len(config.seeds_of(model)) for model in models if model != REAL]
+        return f"over {spanned(counts)} seeds" if max(counts, default=1) > 1 else ""
+
     digits = has_digits(config)
     return {
         "config": config,
-        "several": len(config.seeds) > 1,
+        "over": over,
         "tables": _Tables(tier),
         "titles": {name: config.title(name) for name in config.models} | {REAL: TITLES[REAL]},
         "shown": shown,

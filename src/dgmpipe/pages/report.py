@@ -17,6 +17,7 @@ import jinja2
 import pandas as pd
 from PIL import Image, WebPImagePlugin  # noqa: F401 - else Pillow loads every plugin there is
 
+from dgmpipe.config.sweeps import Point
 from dgmpipe.errors import UserError
 from dgmpipe.files import write_json
 from dgmpipe.pages.captions import Caption, dump_config, provenance, write_captions
@@ -25,7 +26,8 @@ from dgmpipe.pages.tables import Table, histogram, number, over_seeds, readable
 from dgmpipe.pages.tiers import TITLES, Tier
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL
 from dgmpipe.plan.exhibits import SECTIONS, STUDIES, Exhibit, data_set, exhibits, has_digits
-from dgmpipe.plan.trainings import levels, trainings
+from dgmpipe.plan.summary import spanned
+from dgmpipe.plan.trainings import levels, seeds_in_words, trainings
 from dgmpipe.tracking.records import Record
 
 if TYPE_CHECKING:
@@ -118,6 +120,7 @@ def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dic
     statements = _statements(tier, shown)
     return {
         "config": config,
+        "seeds": seeds_in_words(config),
         "config_text": dump_config(tier.given),
         "data_set": data_set(config),
         "changes": tier.changes(configs) if configs.is_dir() else [],
@@ -197,7 +200,7 @@ def _exhibits(tier: Tier, captions: Mapping[str, Caption]) -> Iterator[_Shown]:
         else:
             tables += 1
             label = f"Table {tables}"
-            table = _table(exhibit, pd.read_csv(path), titles, words, config.seeds[0])
+            table = _table(exhibit, pd.read_csv(path), titles, words, config.shown_seed)
         yield _Shown(
             name=exhibit.name,
             label=label,
@@ -387,12 +390,18 @@ def _studies(tier: Tier, shown: list[_Shown]) -> Iterator[dict[str, Any]]:
             "id": f"study-{name}",
             "title": f"Study {name.replace('_', ' ')}",
             "question": study.question,
+            "seeds": _seeds_of(tier.config.sweeps[study.sweep], tier),
             "note": _as_html(study.note),
             "answer": over_seeds(numbers, keys, study.measures, _titles(tier)),
             # Without what their captions say where they stand alone.
             "table": table._replace(caption="<p>Every point of the sweep, seed by seed.</p>"),
             "figure": figure and figure._replace(caption=f"<p>{bars}</p>"),
         }
+
+
+def _seeds_of(points: list[Point], tier: Tier) -> str:
+    """Return how many seeds the points of a sweep have."""
+    return spanned([len(tier.config.seeds_of(point.name)) for point in points])
 
 
 def _titles(tier: Tier) -> dict[str, str]:
@@ -428,6 +437,7 @@ def _sweeps(tier: Tier) -> Iterator[dict[str, Any]]:
             "id": f"sweep-{name}",
             "title": f"Sweep {name.replace('_', ' ')}",
             "points": len(points),
+            "seeds": _seeds_of(points, tier),
             "answer": over_seeds(
                 numbers,
                 ["model", *keys[1:]],

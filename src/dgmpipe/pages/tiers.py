@@ -35,7 +35,7 @@ TITLES = PAPER_MODELS | {REAL: "real training images"}
 
 
 class Tier:
-    """The results of a tier; of several seeds the first that its config names.
+    """The results of a tier; of several seeds the one that figures show.
 
     What a tier has not come to raises FileNotFoundError.
 
@@ -46,7 +46,6 @@ class Tier:
     Attributes:
         name: Of the tier.
         folder: `results/{tier}`.
-        seeds: Those that its last invocation's config names.
         read: The files below the folder that numbers were taken from, in that order.
     """
 
@@ -56,8 +55,15 @@ class Tier:
         self._images = images
         self._tables: dict[str, pd.DataFrame] = {}
         self._invocation = Record.read(results / "invocation.json")
-        self.seeds: list[int] = self._invocation.config["seeds"] if self._invocation else [0]
         self._seed = self.seeds[0]
+
+    @functools.cached_property
+    def seeds(self) -> list[int]:
+        """The seeds of any training of its last invocation's config, the shown one first."""
+        if self._invocation is None:
+            return [0]
+        shown = self.config.shown_seed
+        return [shown, *(seed for seed in self.config.all_seeds if seed != shown)]
 
     def of_seed(self, seed: int) -> "Tier":
         """Return the same results with another seed in the place of the first."""

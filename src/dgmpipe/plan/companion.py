@@ -28,7 +28,7 @@ def companion_files(config: Config) -> Files:
 
     The images that models are trained on, which lie elsewhere, come to these.
     """
-    seed = config.seeds[0]
+    seed = config.shown_seed
     weights = [f"models/{model}/seed_{seed}" for model in _models(config)]
     tables = {exhibit.name for exhibit in exhibits(config)}
     return {

@@ -1,6 +1,6 @@
 """What is evaluated of a trained model, by its family and by what it can do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 from dgmpipe.config import Config
 from dgmpipe.config.kinds import Family
 
-__all__ = ["EVALUATIONS", "REAL", "Evaluation", "measurable", "subjects"]
+__all__ = ["EVALUATIONS", "REAL", "Evaluation", "evaluated_trainings", "measurable", "subjects"]
 
 # Stands for real training images in a generator's place: what a perfect generator would get.
 REAL = "real"
@@ -193,6 +193,18 @@ def subjects(config: Config, evaluation: Evaluation) -> list[str]:
     models = config.of_family(*evaluation.families)
     able = [model for model in models if evaluation.applies(config, model)]
     return [*able, REAL] if able and evaluation.real else able
+
+
+def evaluated_seeds(config: Config, model: str) -> list[int]:
+    """Return the seeds that a model is evaluated for; real images for those of any generator."""
+    if model != REAL:
+        return config.seeds_of(model)
+    return list(dict.fromkeys(chain(*map(config.seeds_of, config.of_family("vae", "gan")))))
+
+
+def evaluated_trainings(config: Config, models: Iterable[str]) -> list[tuple[str, int]]:
+    """Return model and seed of every evaluation of some models, `real` included."""
+    return [(model, seed) for model in models for seed in evaluated_seeds(config, model)]
 
 
 def measurable() -> dict[str, Evaluation]:

@@ -7,7 +7,7 @@ from typing import Any
 from dgmpipe.config import Config
 from dgmpipe.config.kinds import KINDS
 from dgmpipe.errors import UserError
-from dgmpipe.plan.evaluations import EVALUATIONS, REAL, measurable, subjects
+from dgmpipe.plan.evaluations import EVALUATIONS, REAL, evaluated_trainings, measurable, subjects
 from dgmpipe.plan.trainings import trainings
 
 __all__ = [
@@ -87,7 +87,11 @@ def _evaluated(model: str, seed: int, file: str) -> str:
 
 
 def _of_all(config: Config, models: Iterable[str], file: str) -> list[str]:
-    return [_evaluated(model, seed, file) for model in models for seed in config.seeds]
+    return [_evaluated(*training, file) for training in evaluated_trainings(config, models)]
+
+
+def _of_trainings(config: Config, models: Iterable[str], file: str) -> list[str]:
+    return [_trained(model, seed, file) for model in models for seed in config.seeds_of(model)]
 
 
 def evaluated(config: Config, evaluation: str) -> list[str]:
@@ -120,7 +124,7 @@ def has_digits(config: Config) -> bool:
 def _shown(config: Config, model: str, seed: int) -> str:
     """Return a model's title, with the seed where there are several."""
     title = config.title(model)
-    return f"{title}, seed {seed}" if seed != config.seeds[0] else title
+    return f"{title}, seed {seed}" if seed != config.shown_seed else title
 
 
 # Figures that each model of an evaluation has; the paper's numbered ones are of these models.
@@ -142,7 +146,7 @@ def figure_of_model(config: Config, figure: str, model: str, seed: int) -> Exhib
     _, file, section, function = _OF_MODEL[figure]
     name, title = f"{figure}_{model}", f"{figure.capitalize()} of {config.title(model)}"
     params = {}
-    if seed == config.seeds[0] and (figure, model) in _NUMBERED:
+    if seed == config.shown_seed and (figure, model) in _NUMBERED:
         name, title = _NUMBERED[figure, model]
     if figure == "flow":
         params = {"title": _shown(config, model, seed)}
@@ -173,7 +177,7 @@ def exhibits(config: Config) -> list[Exhibit]:
 def _problem(config: Config) -> list[Exhibit]:
     found = []
     if "realnvp" in config.models and config.setting("realnvp", "data") == "moons":
-        files = {"arrays": [_evaluated("realnvp", config.seeds[0], "flow.npz")]}
+        files = {"arrays": [_evaluated("realnvp", config.shown_seed, "flow.npz")]}
         function = "dgmpipe.figures.figure_01:from_files"
         found = [
             Exhibit("figure_01_idea", "Figure 1: a deep generative model", PROBLEM, function, files)
@@ -206,7 +210,7 @@ def _objective(config: Config) -> list[Exhibit]:
 def _of_models(figure: str) -> Callable[[Config], list[Exhibit]]:
     def make(config: Config) -> list[Exhibit]:
         models = named(config, evaluated(config, _OF_MODEL[figure][0]))
-        return [figure_of_model(config, figure, model, config.seeds[0]) for model in models]
+        return [figure_of_model(config, figure, model, config.shown_seed) for model in models]
 
     return make
 
@@ -224,10 +228,10 @@ def _flow_tables(config: Config) -> list[Exhibit]:
             f"{tables}:flows",
             {
                 "numbers": _of_all(config, flows, "flow.json"),
-                "summaries": [_trained(m, s, "summary.json") for m in flows for s in config.seeds],
+                "summaries": _of_trainings(config, flows, "summary.json"),
             },
         ),
-        *_summary(config, "flows", "Flows, mean and deviation over seeds", FLOWS),
+        *_summary(config, flows, "flows", "Flows, mean and deviation over seeds", FLOWS),
     ]
     continuous = [model for model in flows if config.models[model].kind == "otflow"]
     if continuous:
@@ -238,15 +242,17 @@ def _flow_tables(config: Config) -> list[Exhibit]:
                 FLOWS,
                 f"{tables}:inverse_errors",
                 {"numbers": _of_all(config, continuous, "flow.json")},
-                {"models": continuous, "seeds": config.seeds},
+                {"trainings": evaluated_trainings(config, continuous)},
             )
         )
     return found
 
 
-def _summary(config: Config, table: str, title: str, section: str) -> list[Exhibit]:
+def _summary(
+    config: Config, models: list[str], table: str, title: str, section: str
+) -> list[Exhibit]:
     """Return the table of means and deviations over the seeds of another table."""
-    if len(config.seeds) == 1:
+    if all(len(config.seeds_of(model)) == 1 for model in models):
         return []
     function = "dgmpipe.evaluation.tables:mean_and_deviation"
     files = {"table": [f"tables/{table}.csv"]}
@@ -264,9 +270,9 @@ def _evidence_table(config: Config) -> list[Exhibit]:
             VAES,
             "dgmpipe.evaluation.tables:evidence",
             {"numbers": _of_all(config, models, "evidence.json")},
-            {"models": models, "seeds": config.seeds},
+            {"trainings": evaluated_trainings(config, models)},
         ),
-        *_summary(config, "vae_evidence", "Evidence, mean and deviation over seeds", VAES),
+        *_summary(config, models, "vae_evidence", "Evidence, mean and deviation over seeds", VAES),
     ]
 
 
@@ -279,7 +285,7 @@ def _images(config: Config) -> list[Exhibit]:
     rows = [m for m in models if config.models[m].start or config.models[m].kind not in started]
 
     def samples(models: list[str]) -> list[str]:
-        return [_evaluated(model, config.seeds[0], "samples.npz") for model in models]
+        return [_evaluated(model, config.shown_seed, "samples.npz") for model in models]
 
     return [
         Exhibit(
@@ -313,7 +319,7 @@ def _training_curves(config: Config) -> list[Exhibit]:
             GANS,
             "dgmpipe.figures.figure_11:from_files",
             {
-                "histories": [_trained(m, s, "history.csv") for m in gans for s in config.seeds],
+                "histories": _of_trainings(config, gans, "history.csv"),
                 "floor": ["evaluation/energy_floor.npz"],
             },
             {
@@ -322,10 +328,10 @@ def _training_curves(config: Config) -> list[Exhibit]:
                         "colour": kinds.index(config.models[m].kind),
                         "start": (start := config.models[m].start) and config.title(start),
                         "title": config.title(m),
+                        "seeds": len(config.seeds_of(m)),
                     }
                     for m in gans
                 ],
-                "seeds": config.seeds,
             },
         )
     ]
@@ -333,7 +339,7 @@ def _training_curves(config: Config) -> list[Exhibit]:
 
 def _generator_tables(config: Config) -> list[Exhibit]:
     sources, judged = evaluated(config, "energy_test"), evaluated(config, "sample_quality")
-    tables, seeds = "dgmpipe.evaluation.tables", config.seeds
+    tables = "dgmpipe.evaluation.tables"
     if not sources:
         return []
     found = [
@@ -346,7 +352,7 @@ def _generator_tables(config: Config) -> list[Exhibit]:
                 "energy": _of_all(config, sources, "energy.json"),
                 "quality": _of_all(config, judged, "quality.json"),
             },
-            {"models": sources, "seeds": seeds},
+            {"trainings": evaluated_trainings(config, sources)},
         ),
         Exhibit(
             "generators_summary",
@@ -369,8 +375,7 @@ def _generator_tables(config: Config) -> list[Exhibit]:
                 "contributions": _of_all(config, compared, "energy.npz"),
             },
             {
-                "models": compared,
-                "seeds": seeds,
+                "trainings": evaluated_trainings(config, compared),
                 "latent_dims": {m: config.setting(m, "latent_dim") for m in compared if m != REAL},
                 "clusters": config.data.images.test_clusters.model_dump(),
             },
@@ -384,7 +389,7 @@ def _generator_tables(config: Config) -> list[Exhibit]:
                 GANS,
                 f"{tables}:class_histograms",
                 {"classes": _of_all(config, judged, "classes.csv")},
-                {"models": judged, "seeds": seeds},
+                {"trainings": evaluated_trainings(config, judged)},
             )
         )
         (judge,) = config.of_family("judge")
@@ -394,7 +399,7 @@ def _generator_tables(config: Config) -> list[Exhibit]:
                 "What the judge of the images can tell",
                 GANS,
                 f"{tables}:judge",
-                {"table": [_evaluated(judge, seeds[0], "judge.csv")]},
+                {"table": [_evaluated(judge, config.shown_seed, "judge.csv")]},
             )
         )
     return found
@@ -474,10 +479,15 @@ def study_exhibits(config: Config) -> list[Exhibit]:
                 files,
                 {
                     "points": [
-                        {"name": p.name, "model": p.model, "values": p.values} for p in points
+                        {
+                            "name": point.name,
+                            "model": point.model,
+                            "values": point.values,
+                            "seeds": config.seeds_of(point.name),
+                        }
+                        for point in points
                     ],
                     "models": models,
-                    "seeds": config.seeds,
                     "measures": study.measures,
                 },
                 "study",

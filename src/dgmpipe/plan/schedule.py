@@ -126,7 +126,7 @@ class Schedule:
         if model := wildcards.get("model"):
             title = "real images" if model == REAL else self._config.title(model)
             label = f"{label}, {title}" if label else title
-        if "seed" in wildcards and len(self._config.seeds) > 1:
+        if "seed" in wildcards and self._config.several:
             label += f", seed {wildcards['seed']}"
         return label
 

@@ -3,7 +3,7 @@
 import csv
 import math
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +119,16 @@ def pm(value: float, error: float) -> str:
     return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
+def spanned(counts: Collection[int]) -> str:
+    """Write a number, or from which to which there are.
+
+    >>> spanned([3, 3]), spanned([10, 3])
+    ('3', '3 to 10')
+    """
+    least, most = min(counts), max(counts)
+    return str(least) if least == most else f"{least} to {most}"
+
+
 def summary(config: Config, results: Path, exhibits: Iterable[Exhibit]) -> str:
     """Return what a tier came to, as lines of text: its main numbers and where everything is.
 
@@ -150,8 +160,8 @@ def _table(config: Config, subjects: str, numbers: list[Number]) -> Iterator[str
     models = dict.fromkeys(number.model for number in numbers if "@" not in number.model)
     if not models:
         return
-    seeds = len({number.seed for number in numbers})
-    over = f", mean ± deviation of {seeds} seeds" if seeds > 1 else ""
+    counts = [len({n.seed for n in numbers if n.model == model}) for model in models]
+    over = f", mean ± deviation of {spanned(counts)} seeds" if max(counts) > 1 else ""
     rows = [[subjects + over, *(measure.title for measure in measures)]]
     for model in models:
         cells = [

@@ -19,6 +19,7 @@ __all__ = [
     "image_digest",
     "image_folder",
     "levels",
+    "seeds_in_words",
     "training_code",
     "training_key",
     "training_seconds",
@@ -101,11 +102,20 @@ def levels(config: Config) -> list[list[str]]:
 
 def trainings(config: Config) -> list[tuple[str, int]]:
     """Return model and seed of every training; a judge is trained once, for all seeds."""
-    return [
-        (model, seed)
-        for model in config.models
-        for seed in (config.seeds[:1] if config.kind(model).family == "judge" else config.seeds)
-    ]
+    return [(model, seed) for model in config.models for seed in config.seeds_of(model)]
+
+
+def seeds_in_words(config: Config) -> str:
+    """Return which seeds there are, such as "0, 1" or "0, 1, 2 (Real NVP, OT-Flow), 0 (others)"."""
+    models: dict[tuple[int, ...], list[str]] = {}
+    for name in config.models:
+        if config.kind(name).family != "judge" and "@" not in name:
+            models.setdefault(tuple(config.seeds_of(name)), []).append(config.title(name))
+    models = models or {tuple(config.seeds): []}
+    listed = [(", ".join(map(str, seeds)), titles) for seeds, titles in models.items()]
+    if len(listed) == 1:
+        return listed[0][0]
+    return "; ".join(f"{seeds} ({', '.join(titles)})" for seeds, titles in listed)
 
 
 @functools.cache

@@ -31,7 +31,7 @@ from dgmpipe.jobs.redaction import redacted
 from dgmpipe.jobs.usage import Usage
 from dgmpipe.plan.digests import config_digest
 from dgmpipe.plan.summary import Number, main_numbers, pm
-from dgmpipe.plan.trainings import data_digest, trainings
+from dgmpipe.plan.trainings import data_digest, seeds_in_words, trainings
 from dgmpipe.tracking.records import Record, now, process_name, start_heartbeat
 from dgmpipe.tracking.view import colour
 
@@ -342,7 +342,7 @@ def _invocation(tier: str, config: Mapping[str, Any], pid: int | None = None) ->
         process=process_name(pid),
         config=dict(config),
         params={
-            "seeds": ", ".join(map(str, read.seeds)),
+            "seeds": seeds_in_words(read),
             "trainings": len(trainings(read)),
             "images": read.data.images.name,
             "moons_noise": read.data.moons.noise,

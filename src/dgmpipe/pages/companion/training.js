@@ -16,7 +16,7 @@ export function startTraining(header) {
   function show() {
     shown?.destroy();
     const { title, models, column } = choices[state.metric];
-    const { steps, series, data, bands, seeds } = curvesOf(header, models, column);
+    const { steps, series, data, bands, seeds, fewest } = curvesOf(header, models, column);
     const level = column === "energy_distance" ? header.floor : null;
     if (level != null) {
       series.push({ label: "real training images, 95% quantile", stroke: () => colour("muted"), dash: [3, 3], width: 1.5, points: { show: false }, value: (_, v) => short(v) || "–" });
@@ -35,7 +35,7 @@ export function startTraining(header) {
       bands,
       height: 400,
     });
-    element("training", "seeds").textContent = seeds > 1 ? `Lines are means over ${seeds} seeds, bands reach from the lowest seed to the highest.` : "The tier has one seed, so there are no bands; a config with several seeds has them.";
+    element("training", "seeds").textContent = seeds > 1 ? `Lines are means over ${fewest < seeds ? `${fewest} to ` : ""}${seeds} seeds, bands reach from the lowest seed to the highest.` : "The tier has one seed, so there are no bands; a config with several seeds has them.";
     const ends = models.map((model) => `${header.titles[model]} ${short(lastOf(header, model, column))}`).join("; ");
     say("training", `${title} after the last step, mean over seeds: ${ends}.${level == null ? "" : ` Real training images come to at most ${short(level)} in 95 of 100 draws.`}`);
     toAddress("training", { metric: state.metric, log: Number(state.log) });
@@ -75,10 +75,10 @@ function curvesOf(header, models, column) {
   const histories = header.histories.filter((history) => models.includes(history.model) && column in history.columns);
   const steps = [...new Set(histories.flatMap((history) => history.steps))].sort((a, b) => a - b);
   const [series, data, bands] = [[], [], []];
-  let seeds = 0;
+  let [seeds, fewest] = [0, Infinity];
   models.forEach((model, k) => {
     const own = histories.filter((history) => history.model === model);
-    seeds = Math.max(seeds, own.length);
+    [seeds, fewest] = [Math.max(seeds, own.length), Math.min(fewest, own.length)];
     const at = steps.map((step) => own.map(({ steps: s, columns }) => columns[column][s.indexOf(step)]).filter((value) => value != null));
     const stroke = COLOURS[k % COLOURS.length];
     const dash = DASHES[Math.floor(k / COLOURS.length) % DASHES.length];
@@ -92,7 +92,7 @@ function curvesOf(header, models, column) {
     }
     bands.push({ series: [data.length, data.length - 1], fill: `${stroke}33` });
   });
-  return { steps, series, data, bands, seeds };
+  return { steps, series, data, bands, seeds, fewest };
 }
 
 function lastOf(header, model, column) {
