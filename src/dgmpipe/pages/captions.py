@@ -3,6 +3,7 @@
 import itertools
 import math
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from importlib.metadata import version
@@ -14,13 +15,14 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from dgmpipe.config import Config
+from dgmpipe.config import Config, read_config
 from dgmpipe.evaluation.floor import floor_level
 from dgmpipe.jobs.provenance import machine
 from dgmpipe.pages.tiers import PAPER_MODELS, TITLES, Tier
 from dgmpipe.plan.evaluations import REAL
 from dgmpipe.plan.exhibits import Exhibit, data_set, exhibits, has_digits
 from dgmpipe.plan.summary import pm, spanned
+from dgmpipe.plan.trainings import effective_settings
 from dgmpipe.tracking.records import Record
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "write_captions",
 ]
 
+# Settings of a training that say how it is watched.
+OF_EVALUATION = ("evaluate_every", "held_out_size")
 NOT_COMPUTED = "The numbers of this caption are not computed yet.\n"
 
 
@@ -63,11 +67,12 @@ def write_captions(tier: Tier, templates: Path) -> dict[str, Caption]:
     """Write the captions of a tier's figures and tables to its folder `captions`.
 
     A template takes its numbers from the tables, so that a caption cannot differ from them; one
-    whose table is not there yet says so instead.
+    whose table is not there yet says so instead. A figure's caption ends in the settings of its
+    models that are not the paper's.
 
     Args:
         tier: Whose figures and tables these are.
-        templates: Folder of the templates, workflow/report.
+        templates: Folder of the templates, workflow/report, with the config files in ../../config.
 
     Returns:
         The caption of each figure and table there is, by name, in the paper's order.
@@ -83,11 +88,15 @@ def write_captions(tier: Tier, templates: Path) -> dict[str, Caption]:
     )
     environment.filters["pm"] = pm
     numbers = _numbers(tier)
+    others = _other_settings(tier.config, templates.parents[1] / "config/paper.yaml")
     folder = tier.folder / "captions"
     captions = {}
     for exhibit in exhibits(tier.config):
         if (tier.folder / exhibit.shown).exists():
-            captions[exhibit.name] = caption = _caption(environment, exhibit, tier, numbers)
+            caption = _caption(environment, exhibit, tier, numbers)
+            if exhibit.is_figure and caption.text != NOT_COMPUTED:
+                caption = caption._replace(text=caption.text + _deviations(exhibit, others))
+            captions[exhibit.name] = caption
             folder.mkdir(exist_ok=True)
             (folder / f"{exhibit.name}.rst").write_text(caption.text, encoding="utf-8")
     return captions
@@ -104,6 +113,50 @@ def _caption(
         return Caption(NOT_COMPUTED, exhibit.title, [])
     alt = str(vars(filled)["alt"]) if exhibit.is_figure else ""
     return Caption(str(filled), " ".join(alt.split()).replace("\\|", "|"), list(tier.read))
+
+
+def _other_settings(config: Config, paper: Path) -> dict[str, list[str]]:
+    """Return for each of the paper's models which settings of its training are not the paper's.
+
+    Args:
+        config: Config of a tier.
+        paper: The config file with the paper's settings; without it nothing is known to differ.
+    """
+    if not paper.exists():
+        return {}
+    theirs = read_config(yaml.safe_load(paper.read_text(encoding="utf-8")))
+    found: dict[str, list[str]] = {}
+    for name in theirs.models.keys() & config.models.keys():
+        if config.models[name].kind == theirs.models[name].kind:
+            new, old = (effective_settings(c, name) for c in (config, theirs))
+            defaults = theirs.models[name].defaults()
+            found[name] = [
+                f"{key.replace('_', ' ')} {_value(new.get(key, defaults.get(key)))}"
+                f" instead of {_value(old.get(key, defaults.get(key)))}"
+                for key in {**old, **new}
+                if key not in OF_EVALUATION and new.get(key) != old.get(key)
+            ]
+    return found
+
+
+def _deviations(exhibit: Exhibit, others: Mapping[str, list[str]]) -> str:
+    """Return a paragraph that says which settings of an exhibit's models are not the paper's."""
+    paths = itertools.chain(*exhibit.files.values())
+    models = [m[1] for path in paths if (m := re.match(r"(?:models|evaluation)/([^/]+)/", path))]
+    alike: dict[str, list[str]] = {}
+    for model in dict.fromkeys(models):
+        if others.get(model):
+            alike.setdefault(", ".join(others[model]), []).append(PAPER_MODELS[model])
+    if not alike:
+        return ""
+    said = "; ".join(f"{' and '.join(models)}: {text}" for text, models in alike.items())
+    return f"\nNot with the paper's settings. {said}.\n"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return np.format_float_positional(value, trim="-")
+    return f"{value:,}" if type(value) is int else str(value).lower()
 
 
 class _Tables(Mapping[str, list[dict[str, Any]]]):

@@ -23,10 +23,10 @@ from dgmpipe.files import write_json
 from dgmpipe.pages.captions import Caption, dump_config, provenance, write_captions
 from dgmpipe.pages.exhibit import training_row
 from dgmpipe.pages.tables import Table, histogram, number, over_seeds, readable
-from dgmpipe.pages.tiers import TITLES, Tier
+from dgmpipe.pages.tiers import PAPER_MODELS, TITLES, Tier
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL
 from dgmpipe.plan.exhibits import SECTIONS, STUDIES, Exhibit, data_set, exhibits, has_digits
-from dgmpipe.plan.summary import spanned
+from dgmpipe.plan.summary import main_numbers, spanned
 from dgmpipe.plan.trainings import levels, seeds_in_words, trainings
 from dgmpipe.tracking.records import Record
 
@@ -45,6 +45,8 @@ _HEADLINES = {
 _PACKAGE = Path(__file__).parents[1]
 # The folders of a tier that statements take numbers from.
 _NUMBERS = ("data", "evaluation", "models", "tables")
+# What the first screen of another tier has beside the number of the tier `paper`.
+_BESIDE = ("energy_distance", "kl")
 # How a verdict is marked: not by its colour alone.
 _MARKS = {True: ("✓", "holds"), False: ("✗", "fails"), None: ("?", "open")}
 
@@ -114,8 +116,33 @@ def make_report(results: Path, templates: Path) -> bool:
     return True
 
 
+def _beside(tier: Tier, paper: Path) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """Return what the first seed of a tier came to, and what of the paper's settings stands beside.
+
+    Args:
+        tier: The tier.
+        paper: Folder of the tables of the tier `paper`.
+
+    Returns:
+        For each of `_BESIDE` that both have: what it is, and of each model its title and the number
+        here and there.
+    """
+    here, there = (
+        {(n.measure.title, n.model): n for n in main_numbers(folder, _BESIDE) if n.seed == seed}
+        for folder, seed in ((tier.folder, tier.seeds[0]), (paper, 0))
+    )
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for key, ours in here.items():
+        title, model = key
+        if model in PAPER_MODELS and key in there:
+            row = PAPER_MODELS[model], number(ours.value), number(there[key].value)
+            found.setdefault(title, []).append(row)
+    return [*found.items()]
+
+
 def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dict[str, Any]:
     config = tier.config
+    of_mnist = data_set(config) == "MNIST"
     shown = list(_exhibits(tier, captions))
     statements = _statements(tier, shown)
     return {
@@ -124,6 +151,7 @@ def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dic
         "config_text": dump_config(tier.given),
         "data_set": data_set(config),
         "changes": tier.changes(configs) if configs.is_dir() else [],
+        "beside": _beside(tier, configs.parent / "docs/paper-tier") if of_mnist else [],
         "statements": statements,
         "tally": _tally(statements),
         "shown": shown,

@@ -84,14 +84,15 @@ class Number:
     error: float
 
 
-def main_numbers(results: Path) -> list[Number]:
+def main_numbers(results: Path, names: Iterable[str] | None = None) -> list[Number]:
     """Return the main numbers of a tier, as far as its tables are made.
 
     Args:
         results: Folder `results/{tier}`.
+        names: Of the measures; by default all.
     """
     found = []
-    for measure in MEASURES:
+    for measure in (m for m in MEASURES if names is None or m.name in names):
         for row in _rows(results / "tables" / f"{measure.table}.csv"):
             if row.get(measure.column):
                 value, error = (float(row.get(c) or "nan") for c in (measure.column, measure.error))
