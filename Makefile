@@ -33,7 +33,7 @@ export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 # A test file goes to one of the processes, so that its fixtures are made once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: all prepare test test-fast test-all check bench ui server track torture clean help
+.PHONY: all prepare companion test test-fast test-all check bench ui server track torture clean help
 
 # An environment is of one folder, which its scripts name, and of one Python. Its mark says of which.
 IDENTITY = $$({ cd $(VENV) && pwd -P && bin/python -c 'import sys; print(sys.version)'; } 2>/dev/null || echo none)
@@ -46,6 +46,10 @@ all: $(INSTALLED) ## Install what is missing and make every figure and table
 
 prepare: $(INSTALLED) ## Fetch all that comes from outside, for machines that have no way out
 	$(BIN)/snakemake --cores 1 fetch_images
+
+companion: $(INSTALLED) ## Make the page to play with of the released weights, without training
+	@$(BIN)/python -m dgmpipe.plan.released config/paper.yaml
+	$(BIN)/snakemake --cores $(CORES) --configfile config/paper.yaml -- results/paper/companion.html
 
 test: $(TESTABLE) check ## Install what is missing, check and run the tests, in 7 minutes
 	$(PYTEST) -m 'not slowest'
