@@ -54,6 +54,10 @@ figures: $(INSTALLED) ## Make the paper's figures and tables from released weigh
 prepare: $(INSTALLED) ## Fetch all that comes from outside, for machines that have no way out
 	$(BIN)/snakemake --cores 1 fetch_images
 
+companion: $(INSTALLED) ## Make the page to play with of the released weights, without training
+	@$(BIN)/python -m dgmpipe.plan.released config/paper.yaml
+	$(BIN)/snakemake --cores $(CORES) --configfile config/paper.yaml -- results/paper/companion.html
+
 test: $(TESTABLE) check ## Install what is missing, check and run the tests, in 7 minutes
 	$(PYTEST) -m 'not slowest'
 

@@ -55,6 +55,19 @@ def _randomise(network: nn.Module) -> None:
             tensor.mul_(1.5).add_(0.1 * torch.randn_like(tensor))
 
 
+def _snapshots(kind: str, settings: dict[str, Any], count: int) -> dict[str, np.ndarray]:
+    """Return snapshots after steps 0, 10, ..., each of other values, as a training leaves them."""
+    random = np.random.default_rng(count)
+    steps = 10 * np.arange(count)
+    if count == 0 or kind == "classifier":
+        return {"steps": steps[:0], "samples": np.empty(0, np.float32)}
+    if kind in ("realnvp", "otflow"):
+        return {"steps": steps, "samples": random.normal(0, 2, (count, 30, 2)).astype(np.float32)}
+    channels, height, width = settings.get("image_shape", (1, 28, 28))
+    shape = (count, 9, *(() if channels == 1 else (channels,)), height, width)
+    return {"steps": steps, "samples": random.integers(0, 256, shape, dtype=np.uint8)}
+
+
 def _tier(
     folder: Path,
     image_folder: Path,
@@ -62,6 +75,7 @@ def _tier(
     *,
     seeds: tuple[int, ...] = (0,),
     small: bool = True,
+    snapshots: int = 4,
     **more: Any,
 ) -> str:
     """Leave what a tier of untrained models would leave, and return its companion."""
@@ -84,6 +98,7 @@ def _tier(
             metric = "energy_distance" if "gan" in model else "loss"
             rows = [{"step": s, metric: 9 / (s + seed + 1)} for s in range(0, 50, 10)]
             pd.DataFrame(rows).to_csv(at / "history.csv", index=False)
+            save_arrays(at / "snapshots.npz", _snapshots(settings.kind, more, snapshots))
     files = {n: [folder / p for p in paths] for n, paths in companion_files(config).items()}
     files["images"] = sorted(image_folder.iterdir())
     for path in files["evidence"]:
@@ -357,6 +372,82 @@ def test_touch_drags_the_point(browser: Browser, folder: Path) -> None:
     context.close()
 
 
+def test_samples_at_steps_of_the_training(watched: Watched, folder: Path) -> None:
+    page, part = watched.page, "#training [data-name={}]"
+    watched.open((folder / "companion.html").as_uri() + "#training?metric=gan.energy_distance")
+    slider, label = (
+        page.locator(part.format("snapshot")),
+        page.locator(part.format("snapshot-label")),
+    )
+    kept = {
+        model: np.load(folder / f"models/{model}/seed_0/snapshots.npz")["samples"]
+        for model in ("vae", "wgan_vae", "realnvp")
+    }
+    for model, samples in kept.items():
+        found = page.evaluate(
+            "m => dgmpipe.header.snapshots.find(s => s.model === m).samples"
+            ".map(frame => frame.map(one => [...one]))",
+            model,
+        )
+        images = samples.dtype == np.uint8
+        expected = samples.reshape(4, 9, -1) / 255 if images else samples
+        error = 0.5 / 15 if images else np.ptp(samples) / 4095
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1.01 * error)
+
+    def drawn() -> list[str]:
+        script = "() => [...document.querySelectorAll('#training canvas')].map(c => c.toDataURL())"
+        return page.evaluate(script)
+
+    assert label.text_content() == "3 of 3, at 100% of the steps"
+    page.wait_for_function("document.querySelectorAll('#training canvas').length === 1 + 6 + 3")
+    last = drawn()
+    slider.press("Home")
+    assert label.text_content() == "0 of 3, at 0% of the steps"
+    page.locator(part.format("shown")).filter(has_text="VAE after step 0, ").wait_for()
+    page.get_by_label("9 images by VAE, step 0 of 30, loss of the batches 9").wait_for()
+    first = drawn()
+    assert all(a != b for a, b in zip(first, last, strict=True))  # the curves are marked as well
+    slider.press("ArrowRight")
+    page.get_by_label("9 images by VAE, step 10 of 30, loss of the batches 0.818").wait_for()
+    pixels = page.evaluate(
+        "() => { const c = document.querySelector('#training [data-name=sheets] canvas');"
+        " return [...c.getContext('2d').getImageData(0, 0, 28, 28).data] }"
+    )
+    pixels = np.array(pixels).reshape(28, 28, 4)[..., 0]
+    assert np.abs(pixels - kept["vae"][1, 0].astype(int)).max() <= 9  # half of a grey level
+    slider.press("Space")
+    assert page.locator(part.format("play")).text_content() == "Pause"
+    label.filter(has_text="3 of 3").wait_for()
+    page.locator(part.format("play")).filter(has_text="Play").wait_for()
+    page.wait_for_function("location.hash.includes('samples=3')")
+    page.reload()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    # At the end it plays from the beginning; twice at once, so that no frame goes by in between.
+    found = page.evaluate(
+        """() => {
+            const [play, label] = ["play", "snapshot-label"].map(
+                (name) => document.querySelector(`#training [data-name="${name}"]`));
+            return [0, 1].map(() => (play.click(), [play.textContent, label.textContent]));
+        }"""
+    )
+    assert found == [
+        ["Pause", "0 of 3, at 0% of the steps"],
+        ["Play", "0 of 3, at 0% of the steps"],
+    ]
+    assert watched.complaints == []
+
+
+def test_a_tier_without_samples_says_so(
+    watched: Watched, tmp_path: Path, image_folder: Path
+) -> None:
+    page = _tier(tmp_path, image_folder, ["vae", "realnvp"], snapshots=0)
+    (tmp_path / "companion.html").write_text(page, encoding="utf-8")
+    watched.open((tmp_path / "companion.html").as_uri())
+    watched.page.get_by_text("trainings of this tier kept no samples").wait_for()
+    assert watched.page.locator("#training [data-name=scrubber]").is_hidden()
+    assert watched.complaints == []
+
+
 def test_it_says_what_a_tier_lacks(
     watched: Watched, tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,13 +472,25 @@ def test_the_paper_s_models_have_a_place(tmp_path: Path, image_folder: Path) -> 
     assert _header(page)["leftOut"] == []
 
 
+@pytest.mark.parametrize(
+    ("snapshots", "left_out"), [(0, "classifier"), (4, "samples in training, Real NVP")]
+)
 def test_what_has_no_place_is_named(
-    tmp_path: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    image_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    snapshots: int,
+    left_out: str,
 ) -> None:
-    monkeypatch.setattr(build, "_WEIGHTS_LIMIT", 60_000)
-    header = _header(_tier(tmp_path, image_folder, ["vae", "realnvp", "classifier"]))
-    assert [model["name"] for model in header["models"]] == ["vae", "realnvp"]
-    assert header["leftOut"] == ["classifier: with it, the page would be above 3 MB"]
+    """The weights of the judge are the last to get a place, and samples come after all weights."""
+    names = ["vae", "realnvp", "classifier"]
+    page = _tier(tmp_path / "all", image_folder, names, snapshots=snapshots)
+    assert _header(page)["leftOut"] == []
+    monkeypatch.setattr(build, "_LIMIT", len(page.encode()) - 1)
+    header = _header(_tier(tmp_path / "less", image_folder, names, snapshots=snapshots))
+    assert header["leftOut"] == [f"{left_out}: with it, the page would be above 3 MB"]
+    kept = [[m["name"] for m in header["models"]], [s["model"] for s in header["snapshots"]]]
+    assert kept == ([["vae", "realnvp"], []] if snapshots == 0 else [names, ["vae"]])
 
 
 @torch.no_grad()

@@ -9,7 +9,14 @@ import yaml
 
 from dgmpipe.config import Config, read_config
 from dgmpipe.errors import UserError
-from dgmpipe.plan.released import FILES, find_released, release, take_released, why_not_released
+from dgmpipe.plan.released import (
+    FILES,
+    find_released,
+    release,
+    require_released,
+    take_released,
+    why_not_released,
+)
 from dgmpipe.plan.trainings import training_code, training_key
 
 HISTORY = "step,loss,energy_distance\n0,1.5,15\n60,0.5,\n"
@@ -122,3 +129,21 @@ def test_damaged_weights_are_not_taken(root: Path, results: Path, tmp_path: Path
     with pytest.raises(UserError, match="is damaged"):
         take_released(source, tmp_path / "taken")
     assert not (tmp_path / "taken").exists()
+
+
+def test_what_needs_training_is_said_before_it_begins(
+    root: Path, results: Path, tmp_path: Path
+) -> None:
+    released, done = tmp_path / "released", tmp_path / "done"
+    release(results, ["vae", "wgan_vae"], released)
+    written = _config(root) | {"released": True}
+    written["models"] = {name: written["models"][name] for name in ("vae", "wgan_vae")}
+    require_released(read_config(written), done, released)
+    with pytest.raises(UserError, match="2 trainings of the tier smoke 2 are neither released"):
+        require_released(read_config(written | {"released": False}), done, released)
+    written["models"]["dcgan_vae"] = _config(root)["models"]["dcgan_vae"]
+    with pytest.raises(UserError, match="1 are neither released nor done"):
+        require_released(read_config(written), done, released)
+    (done / "models/dcgan_vae/seed_0").mkdir(parents=True)
+    (done / "models/dcgan_vae/seed_0/model.safetensors").touch()
+    require_released(read_config(written), done, released)

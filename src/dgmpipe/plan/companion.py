@@ -35,6 +35,11 @@ def companion_files(config: Config) -> Files:
         "weights": [f"{folder}/model.safetensors" for folder in weights],
         "summaries": [f"{folder}/summary.json" for folder in weights],
         "histories": [f"models/{m}/seed_{s}/history.csv" for m, s in _trainings(config)],
+        "snapshots": [
+            f"models/{model}/seed_{seed}/snapshots.npz"
+            for model in _models(config)
+            if config.kind(model).family != "judge"
+        ],
         "evidence": [
             f"evaluation/{model}/seed_{seed}/evidence.csv"
             for model in named(config, evaluated(config, "evidence"))
@@ -56,6 +61,7 @@ def companion_params(config: Config) -> dict[str, Any]:
             "name": model,
             "title": config.title(model),
             "family": family,
+            "start": config.models[model].start,
         }
         if family == "flow" and config.setting(model, "data") == "moons":
             found["noise"] = config.setting(model, "noise")

@@ -4,9 +4,12 @@ import csv
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from dgmpipe.config import Config, read_config
 from dgmpipe.errors import UserError
@@ -20,7 +23,14 @@ from dgmpipe.plan.trainings import (
     trainings,
 )
 
-__all__ = ["FILES", "find_released", "release", "take_released", "why_not_released"]
+__all__ = [
+    "FILES",
+    "find_released",
+    "release",
+    "require_released",
+    "take_released",
+    "why_not_released",
+]
 
 ABOUT = "released.json"
 FILES = ("model.safetensors", "history.csv", "snapshots.npz", "summary.json", "time.json")
@@ -50,6 +60,34 @@ def why_not_released(config: Config, model: str, seed: int, folder: Path = RELEA
         changed.append("its code is another")
     reason = "; ".join(changed) or f"{config.models[model].start}, from which it starts, differs"
     return f"{what} differs from the released training: {reason}"
+
+
+def require_released(config: Config, results: Path, folder: Path = RELEASED) -> None:
+    """Make sure that a tier needs no training: each is among the released ones, or done already.
+
+    Args:
+        config: Of the tier.
+        results: Folder `results/{tier}`.
+        folder: Where the released trainings are.
+
+    Raises:
+        UserError: If there is something to train.
+    """
+    code = {model: training_code(config, model) for model in config.models}
+    wanted = trainings(config)
+    missing = [
+        (model, seed)
+        for model, seed in wanted
+        if not (config.released and find_released(training_key(config, model, seed, code), folder))
+        and not (results / f"models/{model}/seed_{seed}/{FILES[0]}").exists()
+    ]
+    if missing:
+        first = why_not_released(config, *missing[0], folder)
+        raise UserError(
+            f"of the {len(wanted)} trainings of the tier {config.tier} {len(missing)} are neither"
+            f" released nor done ({first}), and take hours: to train them, run"
+            f" snakemake --cores 4 all --configfile config/{config.tier}.yaml"
+        )
 
 
 def take_released(source: Path, folder: str | Path) -> list[dict[str, float]]:
@@ -132,3 +170,16 @@ def _all(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main() -> None:
+    """Exit with one sentence if the tier of a config file, the argument, needs a training."""
+    config = read_config(yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    try:
+        require_released(config, Path("results", config.tier))
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,8 @@
 """Makes the companion of a tier's weights, histories and tables: one file that needs no other."""
 
-import base64
 import json
 import math
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +13,17 @@ import pandas as pd
 from safetensors.numpy import load_file
 
 from dgmpipe.evaluation.floor import floor_level
+from dgmpipe.pages.companion.packing import encoded, packed_snapshots
 
 __all__ = ["companion_page"]
 
 _HERE = Path(__file__).parent
 # Below each other, as the later ones use what the earlier ones export.
 _SCRIPTS = ("data", "networks", "flows", "energy", "plots", "state")
-_PARTS = ("explorer", "posterior", "transport", "testing", "training", "main")
+_PARTS = ("explorer", "posterior", "transport", "testing", "snapshots", "training", "main")
 
-# Characters that weights may take, so that with all else the page is below 3 MB.
-_WEIGHTS_LIMIT = 2_800_000
+# Bytes of the page; what does not fit is named, for which there is place besides.
+_LIMIT = 2_990_000
 _NUM_IMAGES = 200
 
 _Files = Mapping[str, Sequence[str | Path]]
@@ -44,35 +43,25 @@ def companion_page(
 
     Args:
         files: Paths by what they are: `weights` and `summaries` of the models, `histories` of the
-            trainings; if the tier has them `images` (those that models are trained on), `evidence`
-            of VAEs, the tables `generators` and `inverse_errors`, and the `floor` of Figure 11.
+            trainings; if the tier has them `snapshots` of generators and flows, `images` (those
+            that models are trained on), `evidence` of VAEs, the tables `generators` and
+            `inverse_errors`, and the `floor` of Figure 11.
         tier: Name of the tier.
-        models: Of each of the models its `name`, `title`, `family` and, if its data are moons,
-            their `noise`, the most important first.
+        models: Of each of the models its `name`, `title`, `family`, the `start` that it has the
+            generator of or None and, if its data are moons, their `noise`, the most important
+            first.
         trainings: Model and seed of each history.
         posterior_images: Positions of the test images that Figure 7 shows.
     """
-    packed, left_out = [], []
-    space = _WEIGHTS_LIMIT
-    for model, weights, summary in zip(models, files["weights"], files["summaries"], strict=True):
-        about = json.loads(Path(summary).read_text(encoding="utf-8"))
-        try:
-            found = _packed(model, about, load_file(weights))
-        except LookupError as error:
-            left_out.append(f"{model['title']}: {error.args[0]}")
-            continue
-        if len(found["weights"]) > space:
-            left_out.append(f"{model['title']}: with it, the page would be above 3 MB")
-            continue
-        space -= len(found["weights"])
-        packed.append(found)
-    header = {
+    header: dict[str, Any] = {
         "tier": tier,
-        "models": packed,
-        "leftOut": left_out,
+        "models": [],
+        "snapshots": [],
+        "leftOut": [],
         "images": _images(files, posterior_images),
         "histories": _histories(files["histories"], trainings),
         "titles": {model["name"]: model["title"] for model in models},
+        "starts": {model["name"]: model["start"] for model in models if model["start"]},
         "families": {model["name"]: model["family"] for model in models},
         "generators": _rows(files, "generators", ("model", "seed", "energy_distance")),
         "inverseErrors": _rows(
@@ -80,6 +69,31 @@ def companion_page(
         ),
         "floor": _floor(files),
     }
+    space = _LIMIT - len(_rendered(header).encode())
+
+    def add(what: str, found: Mapping[str, Any], name: str) -> None:
+        nonlocal space
+        size = len(_json(found)) + 1
+        if size > space:
+            header["leftOut"].append(f"{name}: with it, the page would be above 3 MB")
+            return
+        space -= size
+        header[what].append(found)
+
+    for model, weights, summary in zip(models, files["weights"], files["summaries"], strict=True):
+        about = json.loads(Path(summary).read_text(encoding="utf-8"))
+        try:
+            add("models", _packed(model, about, load_file(weights)), model["title"])
+        except LookupError as error:
+            header["leftOut"].append(f"{model['title']}: {error.args[0]}")
+    # Weights have the first places.
+    titles = header["titles"]
+    for path in map(Path, files.get("snapshots", ())):
+        found = packed_snapshots(path)
+        if found:
+            name, seed = path.parents[1].name, int(path.parent.name.removeprefix("seed_"))
+            found |= {"model": name, "seed": seed}
+            add("snapshots", found, f"samples in training, {titles[name]}")
     return _rendered(header)
 
 
@@ -91,14 +105,17 @@ def _rendered(header: Mapping[str, Any]) -> str:
         autoescape=False,
         keep_trailing_newline=True,
     )
-    data = json.dumps(header, separators=(",", ":"), allow_nan=False)
     return environment.get_template("page.html").render(
         tier=header["tier"],
         style=_text("vendor/uPlot.min.css") + _text("style.css"),
         library=_text("vendor/uPlot.iife.min.js"),
         script=_joined([*_SCRIPTS, *_PARTS]),
-        header=data.replace("</", "<\\/"),
+        header=_json(header).replace("</", "<\\/"),
     )
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"), allow_nan=False)
 
 
 def _joined(modules: Sequence[str]) -> str:
@@ -143,7 +160,7 @@ def _packed(
         "rk4Steps": settings.get("evaluation_rk4_steps"),
         "standardised": bool(settings.get("standardised")),
         "tensors": offsets,
-        "weights": _encoded(planes),
+        "weights": encoded(planes),
     }
 
 
@@ -176,10 +193,6 @@ def _wanted(family: str, kind: str, state: Mapping[str, np.ndarray]) -> dict[str
     }
 
 
-def _encoded(data: bytes) -> str:
-    return base64.b64encode(zlib.compress(data, 9)).decode()
-
-
 def _images(files: _Files, posterior_images: Sequence[int]) -> dict[str, Any] | None:
     """Return test images: those of Figure 7, then some of those whose evidence is known."""
     if not files.get("images"):
@@ -209,7 +222,7 @@ def _images(files: _Files, posterior_images: Sequence[int]) -> dict[str, Any] | 
             }
             for model, table in evidence.items()
         },
-        "pixels": _encoded(shown.tobytes()),
+        "pixels": encoded(shown.tobytes()),
     }
 
 

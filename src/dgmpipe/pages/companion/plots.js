@@ -24,7 +24,7 @@ function axis(label, size) {
 }
 
 /**
- * A plane with axes, in which things can be dragged.
+ * A plane with axes, in which things can be dragged, or a picture if nothing is told of that.
  *
  * `paint(pen)` is called at each `redraw`: `pen` has the canvas's `context`, and turns values into
  * its pixels. `onPoint(x, y, phase)` is told where the pointer is while it is down; `phase` is
@@ -47,10 +47,12 @@ export function makePlane(parent, { x, y, xLabel, yLabel, label, paint, onPoint,
   const rescale = () => plot.setData([x, [null, null]]);
   plot.ctx.canvas.setAttribute("aria-hidden", "true");
   const over = plot.over;
-  over.style.cursor = cursor;
-  over.tabIndex = 0;
-  over.setAttribute("role", "application");
-  over.setAttribute("aria-label", label);
+  const describe = (text) => over.setAttribute("aria-label", text);
+  const moves = onPoint || onKey;
+  over.style.cursor = moves ? cursor : "default";
+  over.setAttribute("role", moves ? "application" : "img");
+  if (moves) over.tabIndex = 0;
+  describe(label);
   const at = (event, phase) => {
     const box = over.getBoundingClientRect();
     onPoint?.(plot.posToVal(event.clientX - box.left, "x"), plot.posToVal(event.clientY - box.top, "y"), phase);
@@ -66,7 +68,7 @@ export function makePlane(parent, { x, y, xLabel, yLabel, label, paint, onPoint,
   });
   new ResizeObserver(() => plot.setSize(sizeOf(parent, x, y, largest))).observe(parent);
   redraws.add(redraw);
-  return { redraw, rescale, unit: () => (plot.bbox.width / (x[1] - x[0])) / devicePixelRatio };
+  return { redraw, rescale, describe, unit: () => (plot.bbox.width / (x[1] - x[0])) / devicePixelRatio };
 }
 
 /** As wide as there is place for, and as high as equal units along both axes need. */
@@ -191,7 +193,7 @@ export function shade(value, [r, g, b]) {
 }
 
 /** Curves with a legend; `bands` fill between pairs of them. Ranges may be of a power of ten. */
-export function makeCurves(parent, { label, xLabel, yLabel, logX = false, logY = false, series, data, bands = [], height = 320, mark = null }) {
+export function makeCurves(parent, { label, xLabel, yLabel, logX = false, logY = false, series, data, bands = [], height = 320, mark = null, marks = null }) {
   const scale = (log) => (log ? { distr: 3, time: false } : { time: false });
   const options = {
     width: Math.max(260, parent.clientWidth),
@@ -199,10 +201,10 @@ export function makeCurves(parent, { label, xLabel, yLabel, logX = false, logY =
     scales: { x: scale(logX), y: scale(logY) },
     axes: [axis(xLabel, AXES.bottom), axis(yLabel, AXES.left + 12)],
     legend: { show: !mark },
-    series: [{ label: xLabel }, ...series],
+    series: [{ label: xLabel, value: (_, v) => short(v, 7) || "point at a curve to read it" }, ...series.map(readable)],
     bands,
     padding: [AXES.margin, 24, 0, 0],
-    hooks: { draw: [(plot) => mark && drawMark(plot, mark)] },
+    hooks: { draw: [(plot) => mark && drawMark(plot, mark), (plot) => marks?.().forEach((place) => drawPlace(plot, place))] },
     cursor: { drag: { x: false, y: false }, points: { show: false } },
   };
   const plot = new uPlot(options, data, parent);
@@ -222,6 +224,11 @@ export function makeCurves(parent, { label, xLabel, yLabel, logX = false, logY =
   };
 }
 
+/** A series with its value in the legend where the cursor is. */
+function readable(series) {
+  return { value: (_, value, __, at) => (at == null ? "" : short(value) || "–"), ...series };
+}
+
 /** A vertical line at a value, with a text. */
 function drawMark(plot, { value, text }) {
   const { context, ratio } = penOf(plot);
@@ -234,6 +241,14 @@ function drawMark(plot, { value, text }) {
   context.textAlign = toTheLeft ? "right" : "left";
   context.textBaseline = "top";
   context.fillText(text, x + (toTheLeft ? -6 : 6) * ratio, top + 4 * ratio);
+}
+
+/** A place on a curve: a dotted line at its x, and a dot if it has a y. */
+function drawPlace(plot, { x, y, stroke }) {
+  const pen = penOf(plot);
+  const { min, max } = plot.scales.y;
+  pen.line([[x, min], [x, max]], stroke, 1, [2, 3]);
+  if (y != null) pen.dots([[x, y]], stroke, 5);
 }
 
 /** A number for a tick or a text: few digits, a minus sign, powers of ten where they are shorter. */

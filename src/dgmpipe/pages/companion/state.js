@@ -1,5 +1,28 @@
 // What the parts share: the address, work in slices, elements by name, texts for readers.
 
+// Columns of the histories: in words, the paper's equation, the unit.
+const WORDS = {
+  held_out_nll: ["negative log-likelihood of held-out points", "eq. (8)", "nats"],
+  held_out_negative_elbo: ["negative lower bound (ELBO) of held-out images", "eq. (22)", "nats"],
+  energy_distance: ["energy distance from held-out images"],
+  nll: ["negative log-likelihood of the batches", "eq. (8)", "nats"],
+  transport: ["transport cost", "eq. (19)"],
+  hjb: ["violation of the HJB equation", "eq. (19)"],
+  loss: ["loss of the batches"],
+  discriminator_loss: ["loss of the discriminator", "eq. (31)"],
+  generator_loss: ["loss of the generator"],
+  critic_distance: ["distance that the critic sees", "eq. (35)"],
+  held_out_cross_entropy: ["cross-entropy on held-out images", "", "nats"],
+  held_out_accuracy: ["share of held-out images read right"],
+  made_up_rejected: ["share of made-up images rejected"],
+};
+
+/** A column of a history in words, with the paper's equation and its unit, which may be "". */
+export function wordsOf(column) {
+  const [name, equation = "", unit = ""] = WORDS[column] ?? [column.replaceAll("_", " ")];
+  return { name, equation, unit };
+}
+
 /** Return an element of a part by its `data-name`. */
 export function element(part, name) {
   return document.querySelector(`#${part} [data-name="${name}"]`);
