@@ -19,6 +19,7 @@ __all__ = [
     "mean_and_deviation",
     "summarise_seeds",
     "training_times",
+    "transport",
 ]
 
 Files = Mapping[str, Sequence[str]]
@@ -72,6 +73,12 @@ def generators(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataF
     """Return a row a generator and seed: the energy test and, where there is one, the judgement."""
     energy, quality = (pd.DataFrame(_read(files[name])) for name in ("energy", "quality"))
     return pd.concat([rows_of(models, seeds), energy[_TESTED], quality], axis="columns")
+
+
+def transport(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
+    """Return a row a generator and seed: three costs of transport to the test images."""
+    numbers = pd.DataFrame(_read(files["numbers"]))
+    return pd.concat([rows_of(models, seeds), numbers], axis="columns")
 
 
 def class_histograms(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
