@@ -56,6 +56,11 @@ GENERATORS = [
     "energy_distance", "standard_error", "null_95", "pvalue", "statistic", "digits_found",
     "rejected", "rejected" + ERRORS, "precision", "precision" + ERRORS,
 ]  # fmt: skip
+TRANSPORT = [
+    f"{cost}_{what}"
+    for cost in ("wasserstein", "sliced", "entropic")
+    for what in ("debiased", "debiased" + ERRORS, "across", "within_generated", "within_test")
+]
 
 
 def write_tier(results: Path, laid_over: Mapping[str, Any] = LAID_OVER) -> Config:
@@ -103,6 +108,7 @@ def _tables(config: Config, draw: Any) -> dict[str, pd.DataFrame]:
         "flows": _table(config, config.of_family("flow"), FLOWS, draw),
         "vae_evidence": _table(config, config.of_family("vae"), EVIDENCE, draw),
         "generators": _table(config, sources, GENERATORS, draw),
+        "transport": _table(config, sources, TRANSPORT, draw),
         "training_times": _table(
             config,
             list(config.models),

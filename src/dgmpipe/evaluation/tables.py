@@ -18,6 +18,7 @@ __all__ = [
     "mean_and_deviation",
     "summarise_seeds",
     "training_times",
+    "transport",
 ]
 
 Files = Mapping[str, Sequence[str]]
@@ -73,6 +74,12 @@ def generators(files: Files, *, trainings: Trainings) -> pd.DataFrame:
     """Return a row a generator and seed: the energy test and, where there is one, the judgement."""
     energy, quality = (pd.DataFrame(_read(files[name])) for name in ("energy", "quality"))
     return pd.concat([rows_of(trainings), energy[_TESTED], quality], axis="columns")
+
+
+def transport(files: Files, *, trainings: Trainings) -> pd.DataFrame:
+    """Return a row a generator and seed: three costs of transport to the test images."""
+    numbers = pd.DataFrame(_read(files["numbers"]))
+    return pd.concat([rows_of(trainings), numbers], axis="columns")
 
 
 def class_histograms(files: Files, *, trainings: Trainings) -> pd.DataFrame:

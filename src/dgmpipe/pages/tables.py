@@ -36,6 +36,15 @@ def _with_error(name: str, label: str, unit: str = "") -> dict[str, Column]:
     return {name: Column(label, unit, f"{name}_standard_error")}
 
 
+def _transport(name: str, label: str) -> dict[str, Column]:
+    return {
+        **_with_error(f"{name}_debiased", f"{label}, debiased"),
+        f"{name}_across": Column(f"{label}, to test images"),
+        f"{name}_within_generated": Column(f"{label}, within generated images"),
+        f"{name}_within_test": Column(f"{label}, within test images"),
+    }
+
+
 # In the order in which a page shows them.
 COLUMNS: dict[str, Column] = {
     "model": Column("model"),
@@ -100,6 +109,10 @@ COLUMNS: dict[str, Column] = {
     **_with_error("copied_share", "copies of training images", "%"),
     **_with_error("test_rejected", "test images rejected by the judge", "%"),
     **_with_error("test_copied_share", "test images that count as copies", "%"),
+    # Transport
+    **_transport("wasserstein", "Wasserstein distance"),
+    **_transport("sliced", "sliced distance"),
+    **_transport("entropic", "regularised distance"),
     "generated": Column("generated"),
     "test": Column("test images"),
     # The judge

@@ -56,6 +56,14 @@ _OF_EVIDENCE = (
     *("log_evidence_error_largest", "elbo_error_largest"),
 )
 _OF_ENERGY = ("energy_distance", "standard_error", "statistic", "pvalue", "null_95")
+_OF_TRANSPORT = tuple(
+    f"{cost}_{what}"
+    for cost in ("wasserstein", "sliced", "entropic")
+    for what in (
+        *("debiased", "debiased_standard_error", "across"),
+        *("within_generated", "within_test"),
+    )
+)
 _OF_QUALITY = (
     "digits_found",
     *_with_errors("rejected", "test_rejected", "digits_total_variation", "precision", "recall"),
@@ -166,6 +174,15 @@ EVALUATIONS = (
         real=True,
         without=frozenset({"num_floor_draws"}),
         numbers=lambda config, model: _OF_ENERGY,
+    ),
+    Evaluation(
+        "transport_costs",
+        ("vae", "gan"),
+        "dgmpipe.evaluation.transport_report:evaluate_transport",
+        {"numbers": "transport.json"},
+        "transport",
+        real=True,
+        numbers=lambda config, model: _OF_TRANSPORT,
     ),
     Evaluation(
         "examine_judge",

@@ -381,6 +381,16 @@ def _generator_tables(config: Config) -> list[Exhibit]:
             },
         )
     )
+    found.append(
+        Exhibit(
+            "transport",
+            "Cost of transport to the test images",
+            GANS,
+            f"{tables}:transport",
+            {"numbers": _of_all(config, sources, "transport.json")},
+            {"trainings": evaluated_trainings(config, sources)},
+        )
+    )
     if judged:
         found.append(
             Exhibit(
