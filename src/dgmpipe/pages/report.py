@@ -18,14 +18,17 @@ from PIL import Image
 from dgmpipe.config.sweeps import Point
 from dgmpipe.errors import UserError
 from dgmpipe.pages.captions import Caption, dump_config, provenance, write_captions
+from dgmpipe.pages.claims import against_the_published, computed
 from dgmpipe.pages.exhibit import training_row
-from dgmpipe.pages.reproduction import OPEN, STATEMENTS, Statement, computed, verdict
+from dgmpipe.pages.reproduction import PUBLISHED_HEAD, effect_cells
+from dgmpipe.pages.statements import STATEMENTS, Statement
 from dgmpipe.pages.tables import Table, histogram, number, over_seeds, readable
 from dgmpipe.pages.tiers import TITLES, Tier
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL
-from dgmpipe.plan.exhibits import SECTIONS, STUDIES, Exhibit, data_set, exhibits, has_digits
+from dgmpipe.plan.exhibits import CLAIMS, SECTIONS, STUDIES, Exhibit, data_set, exhibits, has_digits
 from dgmpipe.plan.summary import spanned
 from dgmpipe.plan.trainings import levels, seeds_in_words, trainings
+from dgmpipe.statistics.replicates import Decision
 from dgmpipe.tracking.records import Record
 
 __all__ = ["make_report", "rule_of"]
@@ -38,7 +41,12 @@ _HEADLINES = {
     "generators": ("energy_distance", "rejected"),
 }
 # How a verdict is marked: not by its colour alone.
-_MARKS = {True: ("✓", "holds"), False: ("✗", "fails"), None: ("?", "open")}
+_MARKS: dict[Decision, tuple[str, str]] = {
+    "for": ("✓", "holds"),
+    "against": ("✗", "fails"),
+    "undecided": ("~", "mixed"),
+    "not decidable": ("?", "open"),
+}
 
 
 class _Source(NamedTuple):
@@ -120,12 +128,15 @@ def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dic
         "changes": tier.changes(configs) if configs.is_dir() else [],
         "statements": statements,
         "tally": _tally(statements),
+        "claims": [e for e in shown if e.section == CLAIMS],
+        "published": _published(tier, configs),
         "shown": shown,
         "figures": [e for e in shown if e.image],
         "sections": [
             {"id": _section_id(name), "title": name, "shown": of_section}
             for name in SECTIONS
-            if name != STUDIES and (of_section := [e for e in shown if e.section == name])
+            if name not in (CLAIMS, STUDIES)
+            and (of_section := [e for e in shown if e.section == name])
         ],
         "studies": list(_studies(tier, shown)),
         "sweeps": list(_sweeps(tier)),
@@ -276,32 +287,46 @@ def _section_id(section: str) -> str:
 def _statement(statement: Statement, tier: Tier, shown: list[_Shown]) -> dict[str, Any]:
     """Return a statement of the paper with ours, the verdict, and where both come from."""
     tier.read.clear()
-    text, holds, name = computed(statement.ours, statement.of_tier, [tier])
+    claim = computed(statement, [tier])
     names = {exhibit.name for exhibit in shown}
     # Of several seeds each has its files; those of the first stand for them.
     first = (
         []
-        if not holds
+        if claim.decision is None
         else [file for file in tier.read if not re.search(rf"seed_(?!{tier.seeds[0]}/)", file)]
     )
-    if not holds:
-        mark, kind = "–", "missing"
-    elif None in holds or len(set(holds)) == 1:
-        mark, kind = _MARKS[None if None in holds else holds[0]]
-    else:
-        mark, kind = "~", "mixed"
+    mark, kind = _MARKS[claim.decision] if claim.decision else ("–", "missing")
+    holds_in, effect, interval, within, between = effect_cells(claim)
     return {
         "where": statement.where,
         "links": list(_places(statement.where, shown)),
         "paper": statement.paper,
-        "ours": text,
-        "verdict": verdict(holds, name, "here") if holds else OPEN,
+        "ours": claim.text,
+        "verdict": claim.verdict("here"),
+        "effect": effect if claim.effects else "",
+        "compared": statement.effect,
+        "holds_in": holds_in,
+        "interval": interval,
+        "errors": [
+            f"×/÷ {error} {where}"
+            for error, where in ((within, "within a training"), (between, "between trainings"))
+            if error != "–"
+        ],
         "mark": mark,
         "kind": kind,
         "holds_if": statement.holds_if,
         "because": statement.because,
         "sources": _sources(tier, first, names),
     }
+
+
+def _published(tier: Tier, configs: Path) -> Table | None:
+    """Return how the paper's tier stands against the generators that the authors published."""
+    rows = against_the_published(tier, configs)
+    if not rows:
+        return None
+    numeric = [False, *[True] * (len(PUBLISHED_HEAD) - 2), False]
+    return Table([(label, "", "") for label in PUBLISHED_HEAD], rows, 1, numeric)
 
 
 def _places(where: str, shown: list[_Shown]) -> Iterator[tuple[str, str]]:
@@ -321,7 +346,7 @@ def _tally(statements: list[dict[str, Any]]) -> list[tuple[str, int]]:
     words = {
         "holds": "hold",
         "fails": "do not hold",
-        "mixed": "differ between trainings",
+        "mixed": "are undecided",
         "open": "cannot be decided",
         "missing": "are not computed yet",
     }
