@@ -12,6 +12,8 @@ from PIL import Image
 from snakemake.utils import update_config
 
 from dgmpipe.config import Config, read_config
+from dgmpipe.pages.claims import claims_with_effects
+from dgmpipe.pages.tiers import Tier
 from dgmpipe.plan.evaluations import REAL, evaluated_trainings
 from dgmpipe.plan.exhibits import exhibits
 from dgmpipe.plan.trainings import trainings
@@ -93,6 +95,8 @@ def write_tier(results: Path, laid_over: Mapping[str, Any] = LAID_OVER) -> Confi
     for model, seed in trainings(config):
         _write_training(results, config, model, seed)
     _write_arrays(results, config, draw)
+    if "claims" in {exhibit.name for exhibit in exhibits(config)}:
+        claims_with_effects([Tier(results)]).to_csv(results / "tables/claims.csv", index=False)
     return config
 
 

@@ -21,10 +21,11 @@ from dgmpipe.figures.figure_08 import figure_08
 from dgmpipe.figures.figure_09 import figure_09
 from dgmpipe.figures.figure_10 import figure_10
 from dgmpipe.figures.figure_11 import Curves, figure_11
+from dgmpipe.figures.figure_claims import figure_claims
 from dgmpipe.figures.figure_flow import draw_latent
 from dgmpipe.figures.figure_study import figure_study
 
-FUNCTIONS = ("01", "02", "03", "04", "07", "08", "09", "10", "11", "flow", "study")
+FUNCTIONS = ("01", "02", "03", "04", "07", "08", "09", "10", "11", "flow", "study", "claims")
 MODULES = ["style", *(f"figure_{name}" for name in FUNCTIONS)]
 
 
@@ -481,6 +482,55 @@ def test_a_study_of_what_is_no_number_has_its_values_side_by_side():
 def test_a_study_of_what_the_table_has_not_is_refused(x, measure):
     with pytest.raises(ValueError, match=r"no column (nose|flow.lk)"):
         draw_study(x=x, measures=[measure], log_y=[])
+
+
+def some_claims(seeds):
+    """A statement that holds, one that fails, one undecided, one known to a range, one far off."""
+    effects = {"holds": 1, "fails": -1, "open": 0.05, "range": -0.5, "far": 9}
+    rows = [
+        {
+            "where": "Fig. 1",
+            "statement": name,
+            "low": -np.inf if (name, seed) == ("fails", 1) else effect + 0.1 * seed,
+            "high": effect + 0.1 * seed + (1 if name == "range" else 0),
+            "error": 0.05 if name == "open" else np.nan,
+        }
+        for name, effect in effects.items()
+        for seed in range(seeds)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("seeds", [1, 4])
+def test_a_statement_stands_on_its_side_of_the_border_with_its_interval(seeds):
+    figure = figure_claims(some_claims(seeds))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert labels == [f"{name}  [Fig. 1]" for name in ("holds", "fails", "open", "range", "far")]
+    marks = {
+        int(line.get_ydata()[0]): (line.get_marker(), float(line.get_xdata()[0]))
+        for line in axes.lines
+        if line.get_markersize() == 5
+    }
+    assert marks[0] == ("o", pytest.approx(1 + 0.05 * (seeds - 1)))
+    assert marks[1] == ("s", pytest.approx(-1 + 0.05 * (seeds - 1)))
+    assert marks[2][0] == "D"
+    assert marks[3] == ("P", pytest.approx(0.05 * (seeds - 1)))
+    assert marks[4] == ("o", 5)
+    counts = [text.get_text() for text in axes.texts]
+    assert counts[:5] == [f"{n} of {seeds}" for n in (seeds, 0, seeds - 1, 0, seeds)]
+    words = [text.get_text() for text in figure.legends[0].texts]
+    assert ("95% interval" in words) == ("training" in words) == (seeds > 1)
+    arrows = sorted(line.get_marker() for line in axes.lines if line.get_marker() in ("<", ">"))
+    assert arrows == ([">"] if seeds == 1 else ["<", ">"])
+
+
+def test_without_a_statement_the_figure_says_so():
+    figure = figure_claims(some_claims(1).iloc[:0])
+    assert "no statement can be computed" in figure.axes[0].texts[0].get_text()
+    with pytest.raises(ValueError, match="no column where"):
+        figure_claims(pd.DataFrame({"statement": []}))
 
 
 def test_roles_differ_in_grey():

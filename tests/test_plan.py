@@ -78,7 +78,8 @@ def test_rules_have_names_of_their_own(study: Path | None) -> None:
 
 
 def test_the_paper_has_eleven_figures() -> None:
-    figures = [exhibit.name for exhibit in exhibits(_config()) if exhibit.is_figure]
+    claims, *figures = [exhibit.name for exhibit in exhibits(_config()) if exhibit.is_figure]
+    assert claims == "claims_figure"
     assert [int(name.split("_")[1]) for name in figures] == list(range(1, 12))
 
 
@@ -152,6 +153,19 @@ def test_a_model_may_have_seeds_of_its_own() -> None:
     )
     assert _key(config, "vae") == _key(_config(), "vae")
     assert len(companion_files(config)["histories"]) == 3 + 1 + 2 + 1 + 1 + 1 + 2 + 1
+
+
+def test_the_papers_statements_are_about_the_papers_models() -> None:
+    config = _models(vae2={"like": "vae"}, otflow={"like": "realnvp", "seeds": [3, 0]})
+    (claims,) = (e for e in exhibits(config) if e.name == "claims")
+    assert claims.params == {"seeds": [0, 3]}
+    arrays = [("realnvp", 0), ("otflow", 3), ("otflow", 0), ("vae", 0)]
+    assert [tuple(path.split("/")[1:3]) for path in claims.files["arrays"]] == [
+        (model, f"seed_{seed}") for model, seed in arrays
+    ]
+    assert len(claims.files["histories"]) == 4
+    others = dict.fromkeys(name for name in LAPTOP["models"] if name != "classifier")
+    assert "claims" not in _names(_models(**others, mine=LAPTOP["models"]["realnvp"]))
 
 
 def test_the_replicates_lie_over_the_papers_settings() -> None:

@@ -6,14 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from matplotlib.colors import to_rgb
 from playwright.sync_api import Browser, Page
+from snakemake.utils import update_config
 
 from dgmpipe.config import Config
 from dgmpipe.figures.figure_flow import TRUE_COLOUR
@@ -21,7 +24,7 @@ from dgmpipe.figures.style import DATA, LATENT
 from dgmpipe.pages import report
 from dgmpipe.pages.captions import NOT_COMPUTED, write_captions
 from dgmpipe.pages.report import make_report, rule_of
-from dgmpipe.pages.reproduction import STATEMENTS
+from dgmpipe.pages.statements import STATEMENTS
 from dgmpipe.pages.tables import COLUMNS, number, readable
 from dgmpipe.pages.tiers import TITLES, Tier
 from dgmpipe.plan.exhibits import exhibits
@@ -141,6 +144,9 @@ def test_the_first_screen_has_the_answer(shown: Shown, config: Config) -> None:
         assert box["y"] + box["height"] < 800
     verdicts = page.locator(".verdict").all_inner_texts()
     assert sum("here, 2 trainings" in text for text in verdicts) > 10
+    effects = page.locator(".statements td:last-child > p.origin").all_inner_texts()
+    assert len(effects) == sum(statement.of_tier for statement in STATEMENTS)
+    assert all(re.search(r"^Effect ×.* interval ×.*; holds in [012] of 2$", e) for e in effects)
     thumbnails = page.locator(".thumbnails a").evaluate_all("all => all.map(a => a.hash)")
     assert thumbnails[:11] == [f"#{e.name}" for e in exhibits(config) if e.is_figure][:11]
 
@@ -179,8 +185,8 @@ def test_pictures_have_texts_and_figures_their_numbers_and_captions(
     )
     names = [e.name for e in exhibits(config) if e.is_figure]
     assert [f["id"] for f in figures] == names
-    for number_, figure in enumerate(figures, start=1):
-        label = f"Figure {number_}" if number_ <= 11 else f"Figure S{number_ - 11}"
+    labels = ["S1", *range(1, 12), *(f"S{n}" for n in range(2, 2 + len(figures)))]
+    for label, figure in zip((f"Figure {n}" for n in labels), figures, strict=False):
         assert figure["heading"].startswith(label + " ")
         assert re.sub(r"\s+", " ", figure["caption"]).startswith(f"{label}. ")
         assert len(figure["alt"]) > 60, figure["id"]
@@ -379,6 +385,30 @@ def test_the_papers_tier_has_no_warning_that_it_is_another(tmp_path: Path) -> No
     # But its settings are those of the smoke tier.
     assert re.search(r"\d+ settings differ from the tier's config file", page)
     assert "models.vae.steps: 60 instead of 46850" in page
+    assert "generators that the authors published" not in page
+
+
+def test_with_the_papers_settings_means_stand_beside_the_published_generators(
+    tmp_path: Path,
+) -> None:
+    paper: dict[str, Any] = {}
+    for name in ("config", "paper", "replicates"):
+        path = TEMPLATES.parents[1] / f"config/{name}.yaml"
+        update_config(paper, yaml.safe_load(path.read_text(encoding="utf-8")))
+    folder = tmp_path / "results/paper"
+    write_tier(folder, paper)
+    make_report(folder, TEMPLATES)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "from the tier's config file" not in page
+    assert ", seeds 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 (Real NVP, OT-Flow); 0, 1, 2, 3, 4 (VAE);" in page
+    published = page[page.index('id="published"') :].split("</table>")[0]
+    assert published.count("<tr>") == 6
+    vae = pd.read_csv(folder / "tables/generators.csv").query("model == 'vae'")
+    assert len(vae) == 5
+    assert f"{vae['energy_distance'].mean():.3f}" in published
+    # Of the flows ten trainings count, of the GANs three.
+    found = re.findall(r"Effect ×[^;]*; holds in \d+ of (\d+)<", page)
+    assert Counter(found) == {"10": 7, "5": 3, "3": 13}
 
 
 @pytest.fixture

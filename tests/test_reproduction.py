@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dgmpipe.pages.claims import OPEN, PUBLISHED, verdict
 from dgmpipe.pages.deviations import Deviation
-from dgmpipe.pages.reproduction import STATEMENTS, Statement, verdict, write_pages
+from dgmpipe.pages.reproduction import write_pages
+from dgmpipe.pages.statements import STATEMENTS, Statement
 from dgmpipe.pages.tiers import Tier
+from dgmpipe.statistics.replicates import Decision
 
 # A table's row by its model; arrays by their model and name; the distances of a history.
 Results = dict[str, Any]
@@ -137,7 +140,7 @@ def _rejected_of_each(vae: float, last_gan: float) -> Results:
 
 def _distances(model: str, distance: float, other: str, of_other: float) -> Results:
     rows = {
-        name: {"standard_error": 0.2, "energy_distance": value}
+        name: {"standard_error": 0.05, "energy_distance": value}
         for name, value in ((model, distance), (other, of_other))
     }
     # The table has a pair once, here sometimes the better one first. Its error is far less than the
@@ -149,6 +152,12 @@ def _distances(model: str, distance: float, other: str, of_other: float) -> Resu
 
 _DCGAN = "that the DCGAN needs"
 _WGAN = "reduction by the WGAN"
+_PAIRS = (
+    ("VAE improves the DCGAN", "dcgan_vae", "dcgan_random"),
+    ("VAE improves the WGAN", "wgan_vae", "wgan_random"),
+    ("random weights, the WGAN beats", "wgan_random", "dcgan_random"),
+    ("the VAE, the WGAN beats", "wgan_vae", "dcgan_vae"),
+)
 CASES: list[tuple[str, Results, Results]] = [
     ("to match the given data", {"realnvp": _flow(0.05)}, {"realnvp": _flow(0.09)}),
     ("meaningful samples and realistic", {"otflow": _flow(0.05)}, {"otflow": _flow(0.09)}),
@@ -193,13 +202,8 @@ CASES: list[tuple[str, Results, Results]] = [
         for paper, kind, enough in ((_DCGAN, "dcgan", 10), (_WGAN, "wgan", 30))
     ),
     *(
-        (paper, _distances(model, 0.5, other, 0.6), _distances(model, 0.5, other, 0.55))
-        for paper, model, other in (
-            ("VAE improves the DCGAN", "dcgan_vae", "dcgan_random"),
-            ("VAE improves the WGAN", "wgan_vae", "wgan_random"),
-            ("random weights, the WGAN beats", "wgan_random", "dcgan_random"),
-            ("the VAE, the WGAN beats", "wgan_vae", "dcgan_vae"),
-        )
+        (paper, _distances(model, 0.5, other, 0.6), _distances(model, 0.5, other, 0.35))
+        for paper, model, other in _PAIRS
     ),
 ]
 
@@ -214,6 +218,10 @@ EARLIER: list[tuple[str, Results, Results]] = [
     ("machine precision", _errors(9e-7), _errors(2e-6)),
     (_DCGAN, _race("dcgan", [9, 3, 2, 1], [2, 1, 1, 1]), _race("dcgan", [9, 3, 1], [2, 2, 1])),
     (_WGAN, _race("wgan", [9, 3, 2, 1], [2, 1, 1, 1]), _race("wgan", [9, 3, 1], [2, 2, 1])),
+    *(
+        (paper, _distances(model, 0.5, other, 0.6), _distances(model, 0.5, other, 0.55))
+        for paper, model, other in _PAIRS
+    ),
 ]
 
 
@@ -240,8 +248,8 @@ def test_a_statement_holds_or_fails_as_its_numbers_say(
     paper: str, holding: Results, failing: Results
 ) -> None:
     for results, expected in ((holding, True), (failing, False)):
-        text, holds = _statement(paper).ours(_Tier(results))
-        assert holds == expected, text
+        text, effect = _statement(paper).ours(_Tier(results))
+        assert effect.holds == expected, text
 
 
 @pytest.mark.parametrize(("paper", "holding", "failing"), EARLIER)
@@ -274,31 +282,49 @@ def test_the_steps_that_reach_machine_precision_are_told_for_each_precision() ->
     results = _errors(1e-3)
     for steps, error in ((4, 1e-3), (8, 1e-4), (16, 1e-6), (32, 5e-7), (64, 6e-7)):
         results[steps]["inverse_error"] = error
-    text, holds = _statement("machine precision").ours(_Tier(results))
-    assert not holds
+    text, effect = _statement("machine precision").ours(_Tier(results))
+    assert effect.holds is False
     assert "within 10 ε = 1e-06 from 16 steps; in double" in text
     assert text.endswith("within 10 ε = 2e-15 not by 64 steps")
 
 
 @pytest.mark.parametrize(
-    ("holds", "tier", "expected"),
+    ("decision", "trainings", "tier", "expected"),
     [
-        ([True], "", "reproduced"),
-        ([False], "", "not reproduced"),
-        ([True], "paper", "consistent, one training"),
-        ([False], "paper", "contradicted, one training"),
-        ([True, True], "paper", "consistent, 2 trainings"),
-        ([True, True, True], "paper", "reproduced, 3 trainings"),
-        ([False, False, False], "paper", "not reproduced, 3 trainings"),
-        ([True, False, True], "paper", "mixed: holds in 2 of 3 trainings"),
-        ([True], "laptop", "holds there, one training"),
-        ([False] * 4, "laptop", "does not hold there, 4 trainings"),
-        ([True, False], "laptop", "mixed there: holds in 1 of 2 trainings"),
-        ([None], "paper", "not decidable"),
+        ("for", 0, "", "reproduced"),
+        ("against", 0, "", "not reproduced"),
+        ("for", 1, "paper", "consistent, one training"),
+        ("against", 1, "paper", "contradicted, one training"),
+        ("undecided", 1, "paper", "undecided, one training"),
+        ("for", 2, "paper", "reproduced, 2 trainings"),
+        ("against", 3, "paper", "not reproduced, 3 trainings"),
+        ("undecided", 3, "paper", "undecided, 3 trainings"),
+        ("for", 1, "laptop", "holds there, one training"),
+        ("against", 4, "laptop", "does not hold there, 4 trainings"),
+        ("undecided", 2, "laptop", "undecided there, 2 trainings"),
+        ("not decidable", 5, "paper", "not decidable"),
     ],
 )
-def test_a_verdict_counts_trainings(holds: list[bool | None], tier: str, expected: str) -> None:
-    assert verdict(holds, tier) == expected
+def test_a_verdict_says_how_many_trainings_and_whose_settings(
+    decision: Decision, trainings: int, tier: str, expected: str
+) -> None:
+    assert verdict(decision, trainings, tier) == expected
+
+
+def test_a_difference_within_its_errors_is_open() -> None:
+    for paper, model, other in _PAIRS:
+        _, effect = _statement(paper).ours(_Tier(_distances(model, 0.5, other, 0.52)))
+        assert effect.low > 0
+        assert effect.holds is None
+
+
+def test_what_is_never_reached_would_have_taken_longer_than_its_training() -> None:
+    statement = _statement(_WGAN)
+    text, effect = statement.ours(_Tier(_race("wgan", [9, 5, 4, 2, 1], [2] * 9)))
+    assert (effect.low, effect.high) == (-np.inf, -1)
+    assert text.endswith("from the VAE it is reached not in 8")
+    # A training that ends too early to tell decides nothing.
+    assert statement.ours(_Tier(_race("wgan", [9, 5, 4, 2, 1], [2, 2])))[1].holds is None
 
 
 class _Seeds(_Tier):
@@ -331,20 +357,32 @@ class _Absent(_Tier):
             raise FileNotFoundError from error
 
     def history(self, model: str) -> pd.DataFrame:
-        try:
-            return super().history(model)
-        except KeyError as error:
-            raise FileNotFoundError from error
+        if not isinstance(self._results.get(model), list):  # the model may have a row in a table
+            raise FileNotFoundError(model)
+        return super().history(model)
 
 
-def _page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *tiers: _Seeds) -> list[list[str]]:
+Rows = list[list[str]]
+
+
+def _page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *tiers: _Seeds) -> dict[str, Rows]:
+    """Return the rows of each table of the page by the heading above it."""
     monkeypatch.setattr("dgmpipe.pages.reproduction.DEVIATIONS", [])
+    monkeypatch.setattr("dgmpipe.pages.reproduction.save_figure", lambda figure, path: None)
+    monkeypatch.setattr("dgmpipe.pages.reproduction.figure_claims", lambda table: None)
     write_pages(tiers, tmp_path, tmp_path, "a command")
-    lines = (tmp_path / "reproduction.md").read_text().splitlines()
-    rows = [line for line in lines if line[:1] == "|"]
-    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
-    assert {len(row) for row in cells} == {7}
-    return cells[2:]
+    tables: dict[str, Rows] = {}
+    for section in (tmp_path / "reproduction.md").read_text().split("\n## ")[1:]:
+        heading, *lines = section.splitlines()
+        rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line[:1] == "|"]
+        assert len({len(row) for row in rows}) <= 1
+        tables[heading] = [[cell.strip() for cell in row] for row in rows[2:]]
+    return tables
+
+
+def _about(rows: Rows, paper: str, column: int = 0) -> list[str]:
+    (row,) = (row for row in rows if row[column].endswith(paper) or f"{paper} " in row[column])
+    return row
 
 
 def test_a_bar_within_a_cell_does_not_end_it(
@@ -360,26 +398,92 @@ def test_a_bar_within_a_cell_does_not_end_it(
 def test_the_page_takes_every_seed_of_the_first_tier_that_has_come_so_far(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good, bad = {"vae_evidence": _bound(9)}, {"vae_evidence": _bound(0.2)}
-    laptop = _Seeds("laptop", {0: bad | {"otflow": _flow(0.2)}})
+    def bounds(*gaps: float) -> dict[int, Results]:
+        # A seed that has not come so far has no gap.
+        return {s: {"vae_evidence": _bound(g)} if g else {} for s, g in enumerate(gaps)}
+
+    laptop = _Seeds("laptop", {0: {"vae_evidence": _bound(0.2), "otflow": _flow(0.2)}})
     for paper, expected in (
-        ({0: good, 1: good}, "consistent, 2 trainings"),
-        ({0: good, 1: good, 2: good}, "reproduced, 3 trainings"),
-        ({0: good, 1: bad, 2: good}, "mixed: holds in 2 of 3 trainings"),
-        ({0: good, 1: {}, 2: good}, "consistent, 2 trainings"),
+        (bounds(9), "consistent, one training"),
+        (bounds(9, 8, 9), "reproduced, 3 trainings"),
+        (bounds(9, 0, 8), "reproduced, 2 trainings"),
+        (bounds(9, 0.2, 9), "undecided, 3 trainings"),
+        (bounds(0.4, 0.4, 0.5), "not reproduced, 3 trainings"),
     ):
-        rows = _page(tmp_path, monkeypatch, _Seeds("paper", paper), laptop)
-        (row,) = (row for row in rows if "not very tight" in row[1])
-        assert row[5:] == ["paper", expected]
-        assert row[2].startswith("9.00 ± 0.10 nats")
-        (place,) = (n for n, row in enumerate(rows) if "meaningful samples" in row[1])
-        assert rows[place][5:] == ["laptop", "does not hold there, one training"]
-        before = ["", "*before:*", "0.2000", "KL divergence below 0.1"]
-        assert rows[place + 1][:4] == before
-        (row,) = (row for row in rows if "the encoder has" in row[1])
-        assert row[5:] == ["", "reproduced"]
-        (row,) = (row for row in rows if row[1] == "Real NVP connects the moons")
-        assert row[5:] == ["", "not yet computed"]
+        page = _page(tmp_path, monkeypatch, _Seeds("paper", paper), laptop)
+        verdicts, criteria = page["Verdicts"], page["Criteria and numbers"]
+        row = _about(verdicts, "not very tight", 1)
+        assert row[2:4] == [expected, "paper"]
+        gap = paper[0]["vae_evidence"]["gap_mean"]
+        assert _about(criteria, "not very tight")[1].startswith(f"{gap:.2f} ± 0.10 nats")
+        row = _about(verdicts, "meaningful samples", 1)
+        assert row[2:] == [
+            "does not hold there, one training", "laptop", "0 of 1", "×0.4", "–", "1.01", "–"
+        ]  # fmt: skip
+        (place,) = (n for n, row in enumerate(criteria) if "meaningful samples" in row[0])
+        before = ["*before:*", "0.2000: holds in 0 of 1", "KL divergence below 0.1"]
+        assert criteria[place + 1][:3] == before
+        assert _about(verdicts, "the encoder has", 1)[2:4] == ["reproduced", ""]
+        row = _about(verdicts, "Real NVP connects the moons", 1)
+        assert row[2:] == [OPEN, "", "–", "–", "–", "–", "–"]
+        assert "Against the published generators" not in page
+
+
+def test_effects_stand_with_their_interval_and_both_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Gaps of 4, 8 and 16 nats: 2, 3 and 4 doublings, of which Student's t with 2 degrees of freedom
+    # makes 3 ± 4.303/√3.
+    paper = {s: {"vae_evidence": _bound(gap)} for s, gap in enumerate((4, 8, 16))}
+    page = _page(tmp_path, monkeypatch, _Seeds("paper", paper))
+    row = _about(page["Verdicts"], "not very tight", 1)
+    assert row[4:] == ["3 of 3", "×8.0", "×1.43 to ×45", "1.02", "2.0"]
+
+
+def test_models_are_compared_within_the_seeds_that_all_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The DCGANs differ tenfold between seeds, but are always a fifth farther than their WGANs.
+    pairs = {
+        seed: _distances("wgan_random", scale, "dcgan_random", 1.2 * scale)
+        for seed, scale in enumerate((0.5, 5.0, 1.5))
+    }
+    alone = {3: {"dcgan_random": {"energy_distance": 0.01, "standard_error": 0.001}}}
+    page = _page(tmp_path, monkeypatch, _Seeds("paper", pairs | alone))
+    row = _about(page["Verdicts"], "from random weights, the WGAN beats the DCGAN", 1)
+    assert row[2] == "reproduced, 3 trainings"
+    assert row[5:7] == ["×1.20", "×1.20 to ×1.20"]
+
+
+@pytest.mark.parametrize(
+    ("distances", "mean", "interval", "expected"),
+    [
+        ([0.10], "0.100", "–", "consistent, one training"),
+        ([0.30], "0.300", "–", "contradicted, one training"),
+        ([0.10, 0.11, 0.12], "0.110", "0.085 to 0.135", "reproduced, 3 trainings"),
+        ([0.10, 0.30, 0.20], "0.200", "-0.048 to 0.448", "undecided, 3 trainings"),
+        ([0.30, 0.31, 0.32], "0.310", "0.285 to 0.335", "not reproduced, 3 trainings"),
+    ],
+)
+def test_means_stand_beside_the_published_generators(
+    distances: list[float],
+    mean: str,
+    interval: str,
+    expected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    results = {
+        seed: {"dcgan_random": {"energy_distance": distance, "standard_error": 0.002}}
+        for seed, distance in enumerate(distances)
+    }
+    page = _page(tmp_path, monkeypatch, _Seeds("laptop", results))
+    assert "Against the published generators" not in page
+    page = _page(tmp_path, monkeypatch, _Seeds("paper", results))
+    (row,) = page["Against the published generators"]
+    assert PUBLISHED["dcgan_random"] == (0.172, 0.004)
+    assert row[:4] == ["DCGAN", "0.1720 ± 0.0040", mean, interval]
+    assert row[-1] == expected
 
 
 JUDGED = [case for case in CASES if "judge" in case[1]]
@@ -392,8 +496,8 @@ def test_a_judge_that_misses_what_is_required_of_it_decides_nothing(
     paper, *both = case
     (statement,) = (s for s in STATEMENTS if paper in s.paper)
     for results in both:
-        text, holds = statement.ours(_Tier(results | _judge(met=False)))
-        assert holds is None
+        text, effect = statement.ours(_Tier(results | _judge(met=False)))
+        assert effect.holds is None
         assert text.endswith(f"it misses what is required of it on {BLURRED}")
 
 
@@ -409,8 +513,8 @@ def test_a_judge_that_misses_what_is_required_of_it_decides_nothing(
 )
 def test_what_the_judges_errors_can_explain_is_not_decided(paper: str, results: Results) -> None:
     (statement,) = (s for s in STATEMENTS if paper in s.paper)
-    text, holds = statement.ours(_Tier(results))
-    assert holds is None
+    text, effect = statement.ours(_Tier(results))
+    assert effect.holds is None
     assert "show no digit" in text
 
 

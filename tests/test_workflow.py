@@ -22,7 +22,7 @@ from dgmpipe.models import VAE, OTFlow, RealNVP, load_model
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.models.gan import GAN
 from dgmpipe.pages.report import rule_of
-from dgmpipe.pages.reproduction import STATEMENTS
+from dgmpipe.pages.statements import STATEMENTS
 from dgmpipe.pages.tables import COLUMNS
 from dgmpipe.pages.tiers import Tier
 from dgmpipe.plan.evaluations import REAL, measurable, subjects

@@ -57,11 +57,12 @@ def new_figure(width_in: float, height_in: float) -> Iterator[Figure]:
         yield Figure(figsize=(width_in, height_in))
 
 
-def save_figure(figure: Figure, png_path: str | Path, pdf_path: str | Path) -> None:
+def save_figure(figure: Figure, png_path: str | Path, pdf_path: str | Path | None = None) -> None:
     """Save a figure as PNG, 200 dpi, and as vector PDF; equal figures give equal bytes."""
     with matplotlib.style.context(STYLE):
         figure.savefig(png_path, format="png", metadata={"Software": None})
-        figure.savefig(pdf_path, format="pdf", metadata={"CreationDate": None})
+        if pdf_path is not None:
+            figure.savefig(pdf_path, format="pdf", metadata={"CreationDate": None})
 
 
 def check_shapes(arrays: Mapping[str, ArrayLike], **shapes: str) -> None:

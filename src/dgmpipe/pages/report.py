@@ -25,13 +25,13 @@ from dgmpipe.pages.exhibit import training_row
 from dgmpipe.pages.tables import Table, histogram, number, over_seeds, readable
 from dgmpipe.pages.tiers import PAPER_MODELS, TITLES, Tier
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL
-from dgmpipe.plan.exhibits import SECTIONS, STUDIES, Exhibit, data_set, exhibits, has_digits
+from dgmpipe.plan.exhibits import CLAIMS, SECTIONS, STUDIES, Exhibit, data_set, exhibits, has_digits
 from dgmpipe.plan.summary import main_numbers, spanned
 from dgmpipe.plan.trainings import levels, seeds_in_words, trainings
 from dgmpipe.tracking.records import Record
 
 if TYPE_CHECKING:
-    from dgmpipe.pages.reproduction import Statement
+    from dgmpipe.pages.statements import Statement
 
 __all__ = ["make_report", "rule_of"]
 
@@ -48,7 +48,12 @@ _NUMBERS = ("data", "evaluation", "models", "tables")
 # What the first screen of another tier has beside the number of the tier `paper`.
 _BESIDE = ("energy_distance", "kl")
 # How a verdict is marked: not by its colour alone.
-_MARKS = {True: ("✓", "holds"), False: ("✗", "fails"), None: ("?", "open")}
+_MARKS: dict[str, tuple[str, str]] = {
+    "for": ("✓", "holds"),
+    "against": ("✗", "fails"),
+    "undecided": ("~", "mixed"),
+    "not decidable": ("?", "open"),
+}
 
 
 class _Source(NamedTuple):
@@ -144,7 +149,7 @@ def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dic
     config = tier.config
     of_mnist = data_set(config) == "MNIST"
     shown = list(_exhibits(tier, captions))
-    statements = _statements(tier, shown)
+    statements, published = _statements(tier, shown, configs)
     return {
         "config": config,
         "seeds": seeds_in_words(config),
@@ -154,12 +159,15 @@ def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dic
         "beside": _beside(tier, configs.parent / "docs/paper-tier") if of_mnist else [],
         "statements": statements,
         "tally": _tally(statements),
+        "claims": [e for e in shown if e.section == CLAIMS],
+        "published": _published(published),
         "shown": shown,
         "figures": [e for e in shown if e.image],
         "sections": [
             {"id": _section_id(name), "title": name, "shown": of_section}
             for name in SECTIONS
-            if name != STUDIES and (of_section := [e for e in shown if e.section == name])
+            if name not in (CLAIMS, STUDIES)
+            and (of_section := [e for e in shown if e.section == name])
         ],
         "studies": list(_studies(tier, shown)),
         "sweeps": list(_sweeps(tier)),
@@ -307,8 +315,10 @@ def _section_id(section: str) -> str:
     return section.split(":")[0].lower().replace(" ", "-")
 
 
-def _statements(tier: Tier, shown: list[_Shown]) -> list[dict[str, Any]]:
-    """Return the statements of the paper, as `_statement` does.
+def _statements(
+    tier: Tier, shown: list[_Shown], configs: Path
+) -> tuple[list[dict[str, Any]], list[list[str]]]:
+    """Return the statements of the paper, as `_statement` does, and the table of `_published`.
 
     They are kept in a file until a number or the code that they depend on changes: to compute them
     takes longer than all the rest of the page, and a figure that is drawn anew changes none.
@@ -318,19 +328,24 @@ def _statements(tier: Tier, shown: list[_Shown]) -> list[dict[str, Any]]:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["state"] == state:
-            return [
+            statements = [
                 {**s, "sources": [_Source(*source) for source in s["sources"]]}
                 for s in kept["statements"]
             ]
+            return statements, kept["published"]
     except (OSError, ValueError, LookupError, TypeError):
         pass  # there is none, or it was cut off
-    from dgmpipe.pages.reproduction import STATEMENTS
+    from dgmpipe.pages.claims import against_the_published
+    from dgmpipe.pages.reproduction import PUBLISHED_HEAD
+    from dgmpipe.pages.statements import STATEMENTS
 
     # What trainings decide comes first, and what is counted in the code last.
     ordered = sorted(STATEMENTS, key=lambda statement: not statement.of_tier)
     statements = [_statement(statement, tier, shown) for statement in ordered]
-    write_json({"state": state, "statements": statements}, path)
-    return statements
+    rows = against_the_published(tier, configs)
+    published = [PUBLISHED_HEAD, *rows] if rows else []
+    write_json({"state": state, "statements": statements, "published": published}, path)
+    return statements, published
 
 
 def _state(tier: Tier, names: list[str]) -> str:
@@ -348,35 +363,50 @@ def _state(tier: Tier, names: list[str]) -> str:
 
 def _statement(statement: "Statement", tier: Tier, shown: list[_Shown]) -> dict[str, Any]:
     """Return a statement of the paper with ours, the verdict, and where both come from."""
-    from dgmpipe.pages.reproduction import OPEN, computed, verdict
+    from dgmpipe.pages.claims import computed
+    from dgmpipe.pages.reproduction import effect_cells
 
     tier.read.clear()
-    text, holds, name = computed(statement.ours, statement.of_tier, [tier])
+    claim = computed(statement, [tier])
     names = {exhibit.name for exhibit in shown}
     # Of several seeds each has its files; those of the first stand for them.
     first = (
         []
-        if not holds
+        if claim.decision is None
         else [file for file in tier.read if not re.search(rf"seed_(?!{tier.seeds[0]}/)", file)]
     )
-    if not holds:
-        mark, kind = "–", "missing"
-    elif None in holds or len(set(holds)) == 1:
-        mark, kind = _MARKS[None if None in holds else holds[0]]
-    else:
-        mark, kind = "~", "mixed"
+    mark, kind = _MARKS[claim.decision] if claim.decision else ("–", "missing")
+    holds_in, effect, interval, within, between = effect_cells(claim)
     return {
         "where": statement.where,
         "links": list(_places(statement.where, shown)),
         "paper": statement.paper,
-        "ours": text,
-        "verdict": verdict(holds, name, "here") if holds else OPEN,
+        "ours": claim.text,
+        "verdict": claim.verdict("here"),
+        "effect": effect if claim.effects else "",
+        "compared": statement.effect,
+        "holds_in": holds_in,
+        "interval": interval,
+        "errors": [
+            f"×/÷ {error} {where}"
+            for error, where in ((within, "within a training"), (between, "between trainings"))
+            if error != "–"
+        ],
         "mark": mark,
         "kind": kind,
         "holds_if": statement.holds_if,
         "because": statement.because,
         "sources": _sources(tier, first, names),
     }
+
+
+def _published(table: list[list[str]]) -> Table | None:
+    """Return how the paper's tier stands against the generators that the authors published."""
+    if not table:
+        return None
+    head, *rows = table
+    numeric = [False, *[True] * (len(head) - 2), False]
+    return Table([(label, "", "") for label in head], rows, 1, numeric)
 
 
 def _places(where: str, shown: list[_Shown]) -> Iterator[tuple[str, str]]:
@@ -396,7 +426,7 @@ def _tally(statements: list[dict[str, Any]]) -> list[tuple[str, int]]:
     words = {
         "holds": "hold",
         "fails": "do not hold",
-        "mixed": "differ between trainings",
+        "mixed": "are undecided",
         "open": "cannot be decided",
         "missing": "are not computed yet",
     }

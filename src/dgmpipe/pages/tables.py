@@ -53,6 +53,12 @@ COLUMNS: dict[str, Column] = {
     "kind": Column("kind of image"),
     "seed": Column("seed"),
     "seeds": Column("seeds"),
+    # Statements
+    "where": Column("where"),
+    "statement": Column("the paper says"),
+    "effect": Column("effect"),
+    "low": Column("effect at least", "doublings", "error"),
+    "high": Column("effect at most", "doublings"),
     "digit": Column("digit"),
     # Flows
     "parameters": Column("weights"),

@@ -42,24 +42,30 @@ class Tier:
     Args:
         results: Folder `results/{tier}`.
         images: Folder of the IDX files.
+        seeds: Of its trainings, the shown one first; by default those of its last invocation.
 
     Attributes:
         name: Of the tier.
         folder: `results/{tier}`.
+        seeds: Of its trainings, the shown one first.
         read: The files below the folder that numbers were taken from, in that order.
     """
 
-    def __init__(self, results: Path, images: Path = Path("results/data/mnist")) -> None:
+    def __init__(
+        self,
+        results: Path,
+        images: Path = Path("results/data/mnist"),
+        seeds: list[int] | None = None,
+    ) -> None:
         self.name, self.folder = results.name, results
         self.read: dict[str, None] = {}
         self._images = images
         self._tables: dict[str, pd.DataFrame] = {}
         self._invocation = Record.read(results / "invocation.json")
+        self.seeds = seeds or self._trained_seeds()
         self._seed = self.seeds[0]
 
-    @functools.cached_property
-    def seeds(self) -> list[int]:
-        """The seeds of any training of its last invocation's config, the shown one first."""
+    def _trained_seeds(self) -> list[int]:
         if self._invocation is None:
             return [0]
         shown = self.config.shown_seed

@@ -20,12 +20,13 @@ __all__ = [
     "study_exhibits",
 ]
 
+CLAIMS = "What the paper says"
 PROBLEM = "Section 2: the problem and its examples"
 FLOWS = "Section 3: normalizing flows"
 VAES = "Section 4: variational autoencoder"
 GANS = "Section 5: generative adversarial networks, and all generators compared"
 STUDIES = "Studies"
-SECTIONS = (PROBLEM, FLOWS, VAES, GANS, STUDIES)
+SECTIONS = (CLAIMS, PROBLEM, FLOWS, VAES, GANS, STUDIES)
 
 Files = dict[str, list[str]]
 
@@ -171,7 +172,51 @@ def exhibits(config: Config) -> list[Exhibit]:
         _times,
         study_exhibits,
     ]
-    return [exhibit for make in makers for exhibit in make(config)]
+    found = [exhibit for make in makers for exhibit in make(config)]
+    return [*_claims(config, {exhibit.name for exhibit in found}), *found]
+
+
+# What the paper's statements are decided by: tables, and the files of these models.
+_DECISIVE = (
+    *("flows", "otflow_inverse_error", "vae_evidence", "generators", "generator_differences"),
+    *("judge", "training_times"),
+)
+_GANS_OF_THE_PAPER = ("dcgan_random", "dcgan_vae", "wgan_random", "wgan_vae")
+
+
+def _claims(config: Config, names: set[str]) -> list[Exhibit]:
+    """Return the forest plot of the paper's statements about its own models, and its table."""
+    flows = [model for model in config.of_family("flow") if model in ("realnvp", "otflow")]
+    vaes = [model for model in config.of_family("vae") if model == "vae"]
+    planes = [model for model in vaes if model in evaluated(config, "latent")]
+    gans = [model for model in config.of_family("gan") if model in _GANS_OF_THE_PAPER]
+    if not [*flows, *vaes, *gans]:
+        return []
+    shown = config.shown_seed
+    return [
+        Exhibit(
+            "claims_figure",
+            "Every statement with its effect",
+            CLAIMS,
+            "dgmpipe.figures.figure_claims:from_files",
+            {"table": ["tables/claims.csv"]},
+        ),
+        Exhibit(
+            "claims",
+            "Effects of the statements, training by training",
+            CLAIMS,
+            "dgmpipe.pages.claims:claims_table",
+            {
+                "tables": [f"tables/{name}.csv" for name in _DECISIVE if name in names],
+                "arrays": [
+                    *_of_all(config, flows, "flow.npz"),
+                    *_of_all(config, planes, "latent.npz"),
+                ],
+                "histories": _of_trainings(config, gans, "history.csv"),
+            },
+            {"seeds": [shown, *(seed for seed in config.all_seeds if seed != shown)]},
+        ),
+    ]
 
 
 def _problem(config: Config) -> list[Exhibit]:
