@@ -3,22 +3,27 @@ from dgmpipe.jobs.job import job
 with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
-    import torch
-
     from dgmpipe.config import read_config
-    from dgmpipe.jobs.devices import choose_device
     from dgmpipe.plan.released import find_released, take_released, why_not_released
     from dgmpipe.tracking.runs import RunLogger
-    from dgmpipe.training.run import dataset_of, train_model
 
-    torch.set_num_threads(snakemake.threads)
     config, model, seed = (
         read_config(snakemake.config),
         snakemake.wildcards.model,
         int(snakemake.wildcards.seed),
     )
     settings, data, start = config.models[model], snakemake.input.data, snakemake.input.start
-    device = choose_device(config.device, trainings_per_gpu=config.cluster.trainings_per_gpu)
+    released = find_released(snakemake.params.key) if config.released else None
+    if released:  # to copy files takes neither torch nor a GPU
+        device = "cpu"
+    else:
+        import torch
+
+        from dgmpipe.jobs.devices import choose_device
+        from dgmpipe.training.run import dataset_of, train_model
+
+        torch.set_num_threads(snakemake.threads)
+        device = choose_device(config.device, trainings_per_gpu=config.cluster.trainings_per_gpu)
     logger = RunLogger(
         config,
         model,
@@ -27,9 +32,9 @@ with job(snakemake.log[0], snakemake.threads):
         key=snakemake.params.key,
         device=str(device),
         invocation=Path("results", config.tier, "invocation.json"),
+        at_once=not released,
     )
     folder = Path(snakemake.output.weights).parent
-    released = find_released(snakemake.params.key) if config.released else None
     with logger:
         if released:
             print(f"{model}, seed {seed}: taken from the released trainings", flush=True)

@@ -193,9 +193,10 @@ def test_the_commands_of_the_readme_run(folder: Path) -> None:
     assert len(commands) > 5
     for command in commands:
         assert said(*_quick(command)), command
-    (block,) = re.findall(r"^```python\n(import dgmpipe\n.*?)^```", text, re.M | re.S)
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
     shown: dict = {}
-    exec(block.replace("images[0, 0], vae", "images[0, 0], vae, resolution=20"), shown)
+    for block in blocks:
+        exec(block.replace("images[0, 0], vae", "images[0, 0], vae, resolution=20"), shown)
     assert shown["images"].shape == (64, 1, 28, 28)
 
 

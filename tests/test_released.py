@@ -1,6 +1,8 @@
 """Released trainings: taken where settings, data, code and seed are theirs, and nowhere else."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from dgmpipe.plan.released import (
     why_not_released,
 )
 from dgmpipe.plan.trainings import training_code, training_key
+from dgmpipe.tracking.records import Record
 
 HISTORY = "step,loss,energy_distance\n0,1.5,15\n60,0.5,\n"
 
@@ -147,3 +150,59 @@ def test_what_needs_training_is_said_before_it_begins(
     (done / "models/dcgan_vae/seed_0").mkdir(parents=True)
     (done / "models/dcgan_vae/seed_0/model.safetensors").touch()
     require_released(read_config(written), done, released)
+
+
+# A job of the workflow as Snakemake runs it, with released trainings in another folder.
+JOB = """
+import functools, json, runpy, sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import dgmpipe.plan.released as released
+
+class Files(list):
+    def __init__(self, **files):
+        super().__init__(files.values())
+        vars(self).update(files)
+
+given = json.load(sys.stdin)
+find = functools.partial(released.find_released, folder=Path(given["released"]))
+released.find_released = find
+snakemake = SimpleNamespace(
+    config=given["config"],
+    threads=1,
+    log=["log"],
+    wildcards=SimpleNamespace(model="vae", seed="0"),
+    input=SimpleNamespace(data=[], start=[]),
+    output=Files(weights="taken/model.safetensors", summary="taken/summary.json"),
+    params=SimpleNamespace(data="data", key=given["key"], checkpoints="checkpoints"),
+)
+runpy.run_path(given["script"], {"snakemake": snakemake})
+Path("imported").write_text(str(sorted({"torch", "mlflow", "pandas"} & sys.modules.keys())))
+"""
+
+
+def test_the_job_of_a_released_training_copies_it_and_imports_little(
+    root: Path, results: Path, tmp_path: Path
+) -> None:
+    release(results, ["vae"], tmp_path / "released")
+    config = _config(root) | {"released": True}
+    given = {
+        "config": config,
+        "key": _key(read_config(config), "vae"),
+        "released": str(tmp_path / "released"),
+        "script": str(root / "scripts/train.py"),
+    }
+    job = [sys.executable, "-c", JOB]
+    ran = subprocess.run(job, input=json.dumps(given), cwd=tmp_path, text=True, check=False)
+    assert ran.returncode == 0, (tmp_path / "log").read_text()
+    assert (tmp_path / "taken/model.safetensors").read_bytes() == b"vae"
+    assert (tmp_path / "taken/history.csv").read_text() == HISTORY
+    assert "vae, seed 0: taken from the released trainings" in (tmp_path / "log").read_text()
+    assert (tmp_path / "imported").read_text() == "[]"
+    record = Record.read(tmp_path / "results/smoke/runs/vae_seed_0.json")
+    assert record is not None
+    assert (record.status, record.files[""]) == (
+        "FINISHED",
+        ["taken/model.safetensors", "taken/summary.json"],
+    )

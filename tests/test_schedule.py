@@ -93,6 +93,15 @@ def test_a_plan_says_how_much_there_is_to_train(config: Config, tmp_path: Path) 
     assert plan("train", stands=True).only_draws
 
 
+def test_a_released_training_is_a_job_and_no_training(tmp_path: Path) -> None:
+    schedule = Schedule(two_seeds(), tmp_path, {("vae", 0)})
+    found = [schedule.job(n, "train", {"model": "vae", "seed": str(n)}) for n in (0, 1)]
+    jobs = {job.number: job for job in found if job}
+    assert [job.copied for job in jobs.values()] == [True, False]
+    assert Plan("smoke", {0: jobs[0]}).sentence() == "1 job, none of them a training"
+    assert Plan("smoke", jobs).sentence().startswith("1 training, about 0.0 core hours")
+
+
 def test_gpus_limit_trainings_and_nothing_else() -> None:
     waiting = dict.fromkeys(range(6), 10.0)
 

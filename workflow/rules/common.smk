@@ -220,7 +220,10 @@ def start():
 
 def announce():
     """Say how much there is to train, and to the screen which jobs there are; return the plan."""
-    dag, schedule = workflow.dag, Schedule(CONFIG, Path("results"))
+    released = {
+        t for t in trainings(CONFIG) if CONFIG.released and find_released(key(*t))
+    }
+    dag, schedule = workflow.dag, Schedule(CONFIG, Path("results"), released)
     jobs = {}
     for job in dag.jobs:
         number = dag.jobid(job)
@@ -242,18 +245,18 @@ def announce():
     )
     logger.info(plan.sentence(), extra={"news": "plan", "plan": plan})
     if CONFIG.released:
-        say_what_is_released(dag.needrun_jobs())
+        say_what_is_released(dag.needrun_jobs(), released)
     return plan
 
 
-def say_what_is_released(jobs):
+def say_what_is_released(jobs, released):
     """Say how many trainings are copied from released ones, and why the others are not."""
     wanted = [
         (job.wildcards.model, int(job.wildcards.seed))
         for job in jobs
         if job.rule.name.startswith("train") and "seed" in job.wildcards_dict
     ]
-    others = [training for training in wanted if not find_released(key(*training))]
+    others = [training for training in wanted if training not in released]
     said = [f"{len(wanted) - len(others)} released trainings are taken as they are"]
     said += [why_not_released(CONFIG, *training) for training in others]
     for line in said if wanted else []:

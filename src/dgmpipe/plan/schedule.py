@@ -21,6 +21,7 @@ DATA, TRAININGS, EVALUATIONS, EXHIBITS = STAGES = (
 )
 # Processor seconds of a job before any of its rule has been measured.
 _GUESSES = {DATA: 5.0, EVALUATIONS: 15.0, EXHIBITS: 3.0}
+_COPYING = 1.0  # of a released training
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class PlannedJob:
         seconds: About how many processor seconds it takes.
         after: Numbers of the jobs whose files it needs.
         stands: Whether its files are there and up to date.
+        copied: Whether it is a training that is copied from a released one.
     """
 
     number: int
@@ -42,6 +44,7 @@ class PlannedJob:
     seconds: float
     after: frozenset[int] = frozenset()
     stands: bool = False
+    copied: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,14 @@ class Plan:
     def sentence(self) -> str:
         """Return how many jobs and trainings there are to do and about how long these take."""
         jobs = [job for job in self.jobs.values() if not job.stands]
-        trainings = [job.seconds for job in jobs if job.stage == TRAININGS]
+        trainings = [job.seconds for job in jobs if job.stage == TRAININGS and not job.copied]
         hours = sum(trainings) / 3600
         plural = "job" if len(jobs) == 1 else "jobs"
+        several = "training" if len(trainings) == 1 else "trainings"
         if not trainings:
             return f"{len(jobs)} {plural}, none of them a training"
         return (
-            f"{len(trainings)} trainings, about {hours:.1f} core hours without evaluations;"
+            f"{len(trainings)} {several}, about {hours:.1f} core hours without evaluations;"
             f" {len(jobs)} {plural} in all"
         )
 
@@ -85,13 +89,17 @@ class Schedule:
     Args:
         config: The config.
         results: Folder of the tiers' results, where earlier runs left their times.
+        released: Model and seed of each training that is copied from a released one.
     """
 
-    def __init__(self, config: Config, results: Path) -> None:
+    def __init__(
+        self, config: Config, results: Path, released: Collection[tuple[str, int]] = ()
+    ) -> None:
         self._config = config
         self._benchmarks = results / config.tier / "benchmarks"
         self._exhibits = {exhibit.name: exhibit.title for exhibit in exhibits(config)}
         self._seconds = training_seconds(config, results)
+        self._released = released
 
     def job(
         self,
@@ -107,9 +115,12 @@ class Schedule:
         if stage is None:
             return None
         seconds = self._measured(rule) or _GUESSES.get(stage, 0.0)
+        copied = False
         if stage == TRAININGS:
-            seconds = self._seconds[wildcards["model"]]
-        return PlannedJob(number, self._label(rule, wildcards), stage, seconds, after, stands)
+            copied = (wildcards["model"], int(wildcards["seed"])) in self._released
+            seconds = _COPYING if copied else self._seconds[wildcards["model"]]
+        label = self._label(rule, wildcards)
+        return PlannedJob(number, label, stage, seconds, after, stands, copied)
 
     def _stage(self, rule: str) -> str | None:
         if rule in ("all", "trainings", "study"):

@@ -151,10 +151,11 @@ class RunLogger:
         device: Where it takes place.
         invocation: File that `start_invocation` wrote; the record of the training goes into the
             folder `runs` beside it.
+        at_once: Whether MLflow follows the training; else it gets all of it from `catch_up`.
 
     Attributes:
-        failed: Whether MLflow has failed, or someone has deleted the run there; then only the
-            record goes on.
+        failed: Whether MLflow has failed, is not to follow, or someone has deleted the run there;
+            then only the record goes on.
     """
 
     def __init__(
@@ -167,8 +168,9 @@ class RunLogger:
         key: str,
         device: str,
         invocation: str | Path,
+        at_once: bool = True,
     ) -> None:
-        self.failed = False
+        self.failed, self._at_once = False, at_once
         self._usage = Usage(device)
         self._invocation = Path(invocation)
         self._path = self._invocation.parent / "runs" / f"{model}_seed_{seed}.json"
@@ -201,7 +203,8 @@ class RunLogger:
         parent = Record.read(self._invocation)
         record.parent = parent.id if parent else None
         # Whoever started the workflow knows that MLflow fails; its end tries once more.
-        self.failed = bool(parent and parent.warned and parent.status == "RUNNING")
+        warned = bool(parent and parent.warned and parent.status == "RUNNING")
+        self.failed = warned or not self._at_once
         if before and before.may_be_continued_by(record):
             record.id, record.started, record.samples = before.id, before.started, before.samples
         self._write()
