@@ -215,3 +215,20 @@ def test_a_further_point_is_all_that_a_longer_sweep_trains(
     assert jobs == {
         "train": 2, "evaluate_flow": 2, "study_depth": 1, "study_depth_figure": 1, "study": 1
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("short@width=9", "the config has no model short@width=9"),
+        ("unknown", "MissingRuleException"),
+    ],
+)
+def test_a_model_that_the_config_does_not_have_is_not_trained(
+    run: tuple[Path, subprocess.CompletedProcess], model: str, sentence: str
+) -> None:
+    """Rules do not list all points of a sweep, which would take long to read."""
+    file = f"results/made-up/models/{model}/seed_0/summary.json"
+    asked = snakemake(run[0], "-n", *CONFIG_FILES, "--", file)
+    assert asked.returncode != 0
+    assert sentence in asked.stdout + asked.stderr
