@@ -57,6 +57,9 @@ SHORT = [
     "short@learning_rate=0.001,num_layers=1",
     "short@learning_rate=0.002,num_layers=2",
 ]
+# A figure that `all` leaves out.
+ASKED = f"figures/any/flow_{SHORT[2]}_seed_7.png"
+
 pytestmark = pytest.mark.slow
 
 CONFIG_FILES = ("--configfile", "config/smoke.yaml", "made_up.yaml")
@@ -76,7 +79,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Comp
     folder = fresh_copy(tmp_path_factory.mktemp("made-up"))
     text = yaml.safe_dump(LAID_OVER, allow_unicode=True)
     (folder / "made_up.yaml").write_text(text, encoding="utf-8")
-    return folder, snakemake(folder, *CONFIG_FILES, "--keep-going", "--", "all")
+    targets = ["all", f"results/made-up/{ASKED}"]
+    return folder, snakemake(folder, *CONFIG_FILES, "--keep-going", "--", *targets)
 
 
 @pytest.fixture(scope="module")
@@ -196,13 +200,8 @@ def test_mlflow_knows_each_model_by_kind_and_family(
     assert (tight.data.params["start"], tight.data.params["clip"]) == ("eight", "0.05")
 
 
-def test_any_model_and_seed_can_be_drawn(
-    run: tuple[Path, subprocess.CompletedProcess], results: Path
-) -> None:
-    name = f"figures/any/flow_{SHORT[2]}_seed_7.png"
-    drawn = snakemake(run[0], *CONFIG_FILES, "--", f"results/made-up/{name}")
-    assert drawn.returncode == 0, drawn.stderr[-3000:]
-    assert (results / name).read_bytes().startswith(b"\x89PNG")
+def test_any_model_and_seed_can_be_drawn(results: Path) -> None:
+    assert (results / ASKED).read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_further_point_is_all_that_a_longer_sweep_trains(
