@@ -18,7 +18,7 @@ from snakemake.utils import update_config
 
 from dgmpipe.config import read_config
 from dgmpipe.config.docs import MARK, readme_tables, schema
-from dgmpipe.config.kinds import KINDS
+from dgmpipe.config.kinds import KINDS, ModelSettings
 from dgmpipe.config.read import check_files, tier_changes
 from dgmpipe.errors import UserError
 from dgmpipe.pages.captions import dump_config
@@ -43,6 +43,21 @@ def test_every_tier_is_valid(tier: str) -> None:
         *("Real NVP", "OT-Flow", "VAE"),
         *("DCGAN", "DCGAN from VAE", "WGAN", "WGAN from VAE", "classifier"),
     ]
+
+
+def test_points_of_a_sweep_are_not_compared_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def equal(self: ModelSettings, other: object) -> bool:
+        compared.append(self)
+        return self is other
+
+    monkeypatch.setattr(ModelSettings, "__eq__", equal)
+    rates = [0.001 + n / 1e6 for n in range(300)]
+    sweeps = {"s": {"models": ["realnvp"], "learning_rate": rates}}
+    config = read_config(TIERS["smoke"] | {"sweeps": sweeps})
+    assert len(config.models) == 308
+    assert len(compared) <= 300
 
 
 def test_the_tiers_have_the_same_keys() -> None:

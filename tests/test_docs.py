@@ -16,7 +16,7 @@ from snakemake.utils import update_config
 
 from dgmpipe.config import read_config
 from dgmpipe.data import load_mnist
-from workflow_runs import python
+from workflow_runs import NO_MLFLOW, python
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")])
@@ -35,7 +35,7 @@ def _copy(folder: Path) -> Path:
 
 
 def _run(folder: Path, *command: str) -> subprocess.CompletedProcess:
-    return python(folder, *command, PYTHONPATH=str(folder / "src"))
+    return python(folder, *command, PYTHONPATH=str(folder / "src"), **NO_MLFLOW)
 
 
 def _apply(page: str, folder: Path) -> None:

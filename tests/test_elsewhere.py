@@ -8,7 +8,7 @@ import yaml
 
 from dgmpipe.config import read_config
 from dgmpipe.plan.trainings import image_folder
-from workflow_runs import ROOT, fresh_copy, snakemake
+from workflow_runs import NO_MLFLOW, ROOT, fresh_copy, snakemake
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def test_another_workflow_uses_it_as_a_module(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     snakefile = MODULE.format(snakefile=ROOT / "workflow/Snakefile")
     (tmp_path / "Snakefile").write_text(snakefile, encoding="utf-8")
-    run = snakemake(tmp_path)
+    run = snakemake(tmp_path, **NO_MLFLOW)
     assert run.returncode == 0, run.stderr[-3000:]
     assert (tmp_path / "mine.txt").read_text(encoding="utf-8").startswith("2 ")
     assert "paper_flows" in run.stderr
@@ -68,10 +68,10 @@ def test_two_tiers_with_other_images_of_one_name_have_folders_of_their_own(tmp_p
     files[training], files[test] = files[test], files[training]
     assert image_folder(read_config(config)) != image_folder(read_config(other))
     (folder / "other.yaml").write_text(yaml.safe_dump(other | {"tier": "other"}), encoding="utf-8")
-    run = snakemake(folder, "--configfile", "config/smoke.yaml", "--", "fetch_images")
+    run = snakemake(folder, "--configfile", "config/smoke.yaml", "--", "fetch_images", **NO_MLFLOW)
     assert run.returncode == 0, run.stderr[-3000:]
     # What the second promises is not what its folder has, and none of the first is touched.
-    run = snakemake(folder, "--configfile", "other.yaml", "--", "fetch_images")
+    run = snakemake(folder, "--configfile", "other.yaml", "--", "fetch_images", **NO_MLFLOW)
     assert run.returncode != 0
     assert "MD5" in run.stdout + run.stderr
     kept = folder / "results/data" / image_folder(read_config(config))

@@ -1,6 +1,7 @@
 """The places that say which software is used agree with each other."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -116,10 +117,73 @@ def test_make_help_shows_every_target() -> None:
 
 def test_the_workflow_catalogue_gets_what_it_asks_for() -> None:
     usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
-    assert usage["software-stack-deployment"] == {"conda": True}
+    deployment = {"conda": True, "apptainer": False, "apptainer+conda": False}
+    assert usage["software-stack-deployment"] == deployment
+    assert isinstance(usage["mandatory-flags"]["flags"], str)
+    assert "pip install" in usage["mandatory-flags"]["desc"]
     assert usage["report"] is True
     for needed in ("workflow/Snakefile", "config/README.md", "README.md"):
         assert (ROOT / needed).is_file()
+
+
+def _instructions() -> list[tuple[str, str]]:
+    """Return the instructions of the Containerfile and what follows each."""
+    text = (ROOT / "Containerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(line.split()[0], line.split(maxsplit=1)[1]) for line in lines]
+
+
+def test_the_container_is_made_of_what_is_here() -> None:
+    """It is not built here; each path and program in it is looked at."""
+    instructions = _instructions()
+    for _, base in (line for line in instructions if line[0] == "FROM"):
+        (version,) = re.findall(r"/python:(\d+\.\d+)-slim", base)
+        assert SpecifierSet(PROJECT["project"]["requires-python"]).contains(version)
+    copied = [rest.split()[:-1] for name, rest in instructions if name == "COPY"]
+    for source in (
+        source for sources in copied for source in sources if "--from" not in sources[0]
+    ):
+        assert (ROOT / source).exists(), source
+    (entry,) = [rest for name, rest in instructions if name == "ENTRYPOINT"]
+    assert ast.literal_eval(entry)[0] in PROJECT["project"]["scripts"]
+
+
+@pytest.mark.parametrize(
+    ("index", "options"), [("", ""), ("https://example.org/cpu", "--extra-index-url {} ")]
+)
+def test_the_container_installs_the_wheel_with_the_pins(index: str, options: str) -> None:
+    """By a shell in which pip says what it is told."""
+    *_, install = [rest for name, rest in _instructions() if name == "RUN"]
+    said = subprocess.run(
+        ["sh", "-c", f"pip() {{ echo $*; }}; {install}"],
+        env={"TORCH_INDEX": index, "PATH": os.environ["PATH"]},
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    ).stdout
+    pins = "--constraint /wheel/constraints.txt"
+    wanted = f"install --no-cache-dir {pins} {options.format(index)}/wheel/*.whl\n"
+    assert said == wanted
+
+
+def test_pips_report_becomes_constraints(tmp_path: Path) -> None:
+    packages = [("b", "2.1+cpu", False), ("A", "1", False), ("dgmpipe", "0.2.0", True)]
+    installed = [
+        {"metadata": {"name": name, "version": version}, "is_direct": direct}
+        for name, version, direct in packages
+    ]
+    (tmp_path / "report.json").write_text(json.dumps({"install": installed}), encoding="utf-8")
+    (tmp_path / "constraints.txt").write_text("# What this is.\nA==1\nb==2\n", encoding="utf-8")
+    said = subprocess.run(
+        [sys.executable, ROOT / ".ci/constraints.py", "report.json", "constraints.txt"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+    ).stdout
+    written = (tmp_path / "constraints.txt").read_text(encoding="utf-8")
+    assert written == "# What this is.\nA==1\nb==2.1\n"
+    assert said == "- b==2\n+ b==2.1\n"
 
 
 # --- the environment of `make` -----------------------------------------------------------------

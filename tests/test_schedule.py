@@ -53,6 +53,19 @@ def test_a_rule_that_only_names_files_is_no_job(config: Config, tmp_path: Path) 
     assert [schedule.job(1, rule, {}) for rule in ("all", "trainings", "study")] == [None] * 3
 
 
+def test_times_of_a_rule_are_read_once_for_all_its_jobs(config: Config, tmp_path: Path) -> None:
+    measured = tmp_path / "smoke/benchmarks/evidence/vae_seed_0.tsv"
+    measured.parent.mkdir(parents=True)
+    measured.write_text("s\tcpu_time\n1\t7.5\n", encoding="utf-8")
+    schedule, seconds = Schedule(config, tmp_path), []
+    for number in range(2):
+        job = schedule.job(number, "evidence", {"model": "vae", "seed": str(number)})
+        assert job is not None
+        seconds.append(job.seconds)
+        measured.unlink(missing_ok=True)
+    assert seconds == [7.5, 7.5]
+
+
 def test_of_several_seeds_each_is_named(tmp_path: Path) -> None:
     job = Schedule(two_seeds(), tmp_path).job(1, "train", {"model": "vae", "seed": "1"})
     assert job is not None

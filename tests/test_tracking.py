@@ -270,8 +270,15 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("command", [_start_on_laptop, _catch_up_on_laptop], ids=["run", "track"])
-@pytest.mark.parametrize("how", ["moved", "copied"])
+@pytest.mark.parametrize(
+    ("how", "command"),
+    [
+        ("moved", _start_on_laptop),
+        ("copied", _catch_up_on_laptop),
+        pytest.param("moved", _catch_up_on_laptop, marks=pytest.mark.slowest),
+        pytest.param("copied", _start_on_laptop, marks=pytest.mark.slowest),
+    ],
+)
 def test_a_moved_or_copied_folder_takes_its_history_along(
     history: Path, tmp_path: Path, how: str, command: Callable[[], None]
 ) -> None:
@@ -294,7 +301,14 @@ def test_a_moved_or_copied_folder_takes_its_history_along(
 
 
 @pytest.mark.parametrize(
-    "name", ["a b#c", "100%25?d;e", "a%20b+c&d=e[f]", "ü 'x' \"y\" $(a)`b`\\c"]
+    "name",
+    [
+        "a b ü+'x'&\"y\"=[$(a)`b`\\c];100%25 ?d#e",
+        *(
+            pytest.param(name, marks=pytest.mark.slowest)
+            for name in ("a b#c", "100%25?d;e", "a%20b+c&d=e[f]", "ü 'x' \"y\" $(a)`b`\\c")
+        ),
+    ],
 )
 def test_a_path_may_have_any_character(history: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
@@ -851,28 +865,33 @@ def _train_alone(folder: str, uri: str | None, start: Barrier, seed: int) -> Non
 
 
 @pytest.mark.parametrize(
-    "shared",
-    [False, pytest.param(True, marks=pytest.mark.slowest)],
-    ids=["SQLite", "PostgreSQL"],
+    ("count", "shared"),
+    [
+        (4, False),
+        pytest.param(16, False, marks=pytest.mark.slowest),
+        pytest.param(16, True, marks=pytest.mark.slowest),
+    ],
+    ids=["4 on SQLite", "16 on SQLite", "16 on PostgreSQL"],
 )
-def test_sixteen_jobs_at_once_on_a_fresh_database_lose_nothing(
+def test_jobs_at_once_on_a_fresh_database_lose_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
+    count: int,
     shared: bool,
 ) -> None:
     uri = request.getfixturevalue("shared_server") if shared else None
-    start = CONTEXT.Barrier(16)
+    start = CONTEXT.Barrier(count)
     arguments = (str(tmp_path), uri, start)
-    jobs = [CONTEXT.Process(target=_train_alone, args=(*arguments, n)) for n in range(16)]
+    jobs = [CONTEXT.Process(target=_train_alone, args=(*arguments, n)) for n in range(count)]
     for job in jobs:
         job.start()
     for job in jobs:
         job.join()
-    assert [job.exitcode for job in jobs] == [0] * 16
+    assert [job.exitcode for job in jobs] == [0] * count
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri or f"sqlite:///{tmp_path}/results/mlflow.db")
     runs = {int(run.data.tags["seed"]): run for run in _runs("laptop")}
-    assert sorted(runs) == list(range(16))
+    assert sorted(runs) == list(range(count))
     for seed, run in runs.items():
         assert run.info.status == "FINISHED"
         assert _points(run) == {

@@ -29,6 +29,7 @@ from dgmpipe.plan.evaluations import REAL, measurable, subjects
 from dgmpipe.plan.summary import pm
 from dgmpipe.plan.trainings import image_folder
 from workflow_runs import (
+    NO_MLFLOW,
     fresh_copy,
     planned,
     planned_models,
@@ -550,11 +551,11 @@ def test_a_checkpoint_of_another_config_is_not_continued(tmp_path: Path) -> None
         return (target, "--configfile", "config/smoke.yaml", "--config", change)
 
     log = folder / "results/smoke/logs/train/realnvp_seed_0.log"
-    process = start_snakemake(folder, *arguments(100_000, 0.001))
+    process = start_snakemake(folder, *arguments(100_000, 0.001), **NO_MLFLOW)
     wait_for(process, folder, "results/smoke/checkpoints/**/step_*.ckpt")
     process.kill()
     process.wait()
-    other = snakemake(folder, *arguments(60, 0.002))
+    other = snakemake(folder, *arguments(60, 0.002), **NO_MLFLOW)
     assert other.returncode == 0, other.stderr[-3000:]
     assert "continuing" not in log.read_text()
     assert json.loads((folder / target).read_text())["final"]["step"] == 60
@@ -590,7 +591,7 @@ def test_a_damaged_data_file_is_named_and_not_used(tmp_path: Path) -> None:
     content[5000] ^= 1
     damaged.write_bytes(gzip.compress(bytes(content)))
     target = f"{IMAGES}/train-images-idx3-ubyte"
-    run = snakemake(folder, target, "--configfile", "config/smoke.yaml")
+    run = snakemake(folder, target, "--configfile", "config/smoke.yaml", **NO_MLFLOW)
     assert run.returncode != 0
     assert "train-images-idx3-ubyte" in run.stderr
     assert re.search(r"error: .*MD5", run.stderr, re.S)

@@ -11,6 +11,7 @@ from pathlib import Path
 from forks import run_python
 
 __all__ = [
+    "NO_MLFLOW",
     "fresh_copy",
     "planned",
     "planned_models",
@@ -21,6 +22,9 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parent.parent
+
+# For runs of which MLflow is not looked at: a fresh database takes seconds, a refusal takes none.
+NO_MLFLOW = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
 # The command `dgmpipe`, whether it is installed or not.
 DGMPIPE = [sys.executable, "-c", "from dgmpipe.commands.app import main; main()"]
@@ -56,12 +60,17 @@ def _environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
 
 
-def start_snakemake(folder: Path, *arguments: str) -> subprocess.Popen:
+def start_snakemake(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen:
     """Start Snakemake in a session of its own, with its output in `snakemake.log`."""
     command = [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
     with (folder / "snakemake.log").open("w", encoding="utf-8") as log:
         return subprocess.Popen(
-            command, cwd=folder, stdout=log, stderr=log, env=_environment(), start_new_session=True
+            command,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            env=_environment() | environment,
+            start_new_session=True,
         )
 
 

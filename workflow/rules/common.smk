@@ -88,8 +88,24 @@ wildcard_constraints:
 
 
 def alternatives(models):
-    """A wildcard constraint that allows these models and no others."""
-    return "|".join(map(re.escape, models))
+    """A wildcard constraint that allows these models and no others.
+
+    Where it allows all points of a model it does not list them: Snakemake reads it for each job.
+    """
+    points = {model.split("@")[0] for model in CONFIG.models if "@" in model}
+    others = {model.split("@")[0] for model in CONFIG.models.keys() - set(models)}
+    whole = points - others
+    patterns = [re.escape(m) for m in models if m.split("@")[0] not in whole]
+    patterns += [f"{re.escape(model)}(?:@[^/]+)?" for model in sorted(whole)]
+    return "|".join(patterns)
+
+
+def named(wildcards):
+    """The model of a job, which a constraint may not have checked."""
+    model = wildcards.model
+    if model != REAL and model not in CONFIG.models:
+        raise WorkflowError(f"the config has no model {model}")
+    return model
 
 
 def growing(amount):
@@ -152,7 +168,7 @@ def trained_files(file):
 
 def training_data(wildcards):
     """The files that a model is trained on; moons are drawn anew in every batch."""
-    if CONFIG.kind(wildcards.model).data != "points":
+    if CONFIG.kind(named(wildcards)).data != "points":
         return rules.fetch_images.output
     data = CONFIG.setting(wildcards.model, "data")
     return [] if data == "moons" else [data]
@@ -166,7 +182,7 @@ def training_start(wildcards):
 
 def subject_model(wildcards):
     """The trained model that is evaluated, unless it is real images in its place."""
-    if wildcards.model == REAL:
+    if named(wildcards) == REAL:
         return []
     return [trained("model.safetensors", wildcards.model, wildcards.seed)]
 
@@ -187,7 +203,7 @@ def settings_of(wildcards):
 
 def asked_figure(wildcards):
     return figure_of_model(
-        CONFIG, wildcards.figure, wildcards.model, int(wildcards.seed)
+        CONFIG, wildcards.figure, named(wildcards), int(wildcards.seed)
     )
 
 

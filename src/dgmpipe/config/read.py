@@ -1,7 +1,6 @@
 """From the YAML of a config to a checked one; whatever is wrong is one sentence."""
 
 import difflib
-import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -165,9 +164,13 @@ def _read(config: Mapping[str, Any]) -> Config:
             settings = _settings(point.name, point.block, f"sweeps.{name}, {point.name}")
             if models.setdefault(point.name, settings) != settings:
                 raise UserError(f"two sweeps have a point {point.name} with different settings")
-        for one, other in itertools.combinations(points, 2):
-            if one.model == other.model and models[one.name] == models[other.name]:
-                raise UserError(f"sweeps.{name}: {one.name} and {other.name} are the same")
+        first: dict[tuple[str, str], str] = {}
+        for point in points:
+            settings_of_point = (point.model, models[point.name].model_dump_json())
+            if settings_of_point in first:
+                other = first[settings_of_point]
+                raise UserError(f"sweeps.{name}: {other} and {point.name} are the same")
+            first[settings_of_point] = point.name
     studies = {
         name: _validate(Study, block, f"studies.{name}")
         for name, block in _entries(config.get("studies"), "studies").items()

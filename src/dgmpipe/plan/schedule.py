@@ -1,6 +1,7 @@
 """What an invocation is going to do, job by job, and how long that takes."""
 
 import csv
+import functools
 import heapq
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -100,6 +101,8 @@ class Schedule:
         self._exhibits = {exhibit.name: exhibit.title for exhibit in exhibits(config)}
         self._seconds = training_seconds(config, results)
         self._released = released
+        # A rule has a job for each of thousands of trainings.
+        self._measured = functools.cache(self._mean_seconds)
 
     def job(
         self,
@@ -141,7 +144,7 @@ class Schedule:
             label += f", seed {wildcards['seed']}"
         return label
 
-    def _measured(self, rule: str) -> float | None:
+    def _mean_seconds(self, rule: str) -> float | None:
         """Return the mean of the processor seconds that jobs of a rule took before, if any did."""
         paths = [self._benchmarks / f"{rule}.tsv", *self._benchmarks.glob(f"{rule}/*.tsv")]
         found = []
