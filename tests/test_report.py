@@ -125,10 +125,20 @@ def test_every_text_has_contrast(shown: Shown) -> None:
     assert min(found)[0] >= 4.5, min(found)
 
 
-def test_the_first_screen_has_the_answer(shown: Shown, config: Config) -> None:
+def _energy_distances(folder: Path) -> "pd.Series[float]":
+    """The energy distance of every generator, of seed 0."""
+    table = pd.read_csv(folder / "tables/generators.csv")
+    return table[table["seed"] == 0].set_index("model")["energy_distance"]
+
+
+def test_the_first_screen_has_the_answer(shown: Shown, config: Config, results: Path) -> None:
     page = shown.page
     page.evaluate("scrollTo(0, 0)")
-    assert page.locator(".notice").first.inner_text().startswith("These are not the paper's setti")
+    notice = " ".join(page.locator(".notice").first.inner_text().split())
+    assert notice.startswith("These are not the paper's settings")
+    here, there = _energy_distances(results), _energy_distances(ROOT / "docs/paper-tier")
+    for model in ("vae", "dcgan_random", "dcgan_vae", "wgan_random", "wgan_vae"):
+        assert f"{TITLES[model]} {number(here[model])} ({number(there[model])})" in notice
     for part in (".notice", "#statements-title", "#statements > p", ".thumbnails img"):
         box = page.locator(part).first.bounding_box()
         assert box is not None
@@ -359,8 +369,23 @@ def test_captions_follow_the_data_and_the_models(tmp_path: Path) -> None:
     make_report(folder, TEMPLATES)
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "These are not the paper's images" in page
+    assert "in brackets with the paper's settings" not in page
     assert "Figure 3" in page
     assert ">classes found" in page
+
+
+def test_captions_of_figures_say_which_settings_are_not_the_papers(tmp_path: Path) -> None:
+    models = yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8"))["models"]
+    for model in ("dcgan_random", "dcgan_vae"):
+        models[model] |= {"steps": 1200, "average": 0.99, "evaluate_every": 7}
+    write_tier(tmp_path / "results/mine", {"tier": "mine", "models": models})
+    captions = write_captions(Tier(tmp_path / "results/mine"), TEMPLATES)
+    said = {n: c.text.partition("Not with the paper's settings. ")[2] for n, c in captions.items()}
+    text = "DCGAN and DCGAN from VAE: steps 1,200 instead of 50,000, average 0.99 instead of 0.\n"
+    assert {name for name in said if said[name]} == {
+        "figure_09_samples", "figure_10_interpolation", "figure_11_energy_distance"
+    }  # fmt: skip
+    assert said["figure_09_samples"] == text
 
 
 def test_captions_name_the_colours_that_figures_have() -> None:

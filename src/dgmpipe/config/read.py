@@ -1,6 +1,7 @@
 """From the YAML of a config to a checked one; whatever is wrong is one sentence."""
 
 import difflib
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping

@@ -45,8 +45,8 @@ _HEADLINES = {
 _PACKAGE = Path(__file__).parents[1]
 # The folders of a tier that statements take numbers from.
 _NUMBERS = ("data", "evaluation", "models", "tables")
-# What the first screen of another tier has beside the number of the tier `paper`.
-_BESIDE = ("energy_distance", "kl")
+# What the first screen of another tier has beside that of the tier `paper`.
+_BESIDE = "energy_distance"
 # How a verdict is marked: not by its colour alone.
 _MARKS: dict[str, tuple[str, str]] = {
     "for": ("✓", "holds"),
@@ -121,33 +121,26 @@ def make_report(results: Path, templates: Path) -> bool:
     return True
 
 
-def _beside(tier: Tier, paper: Path) -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """Return what the first seed of a tier came to, and what of the paper's settings stands beside.
+def _beside(tier: Tier, paper: Path) -> list[tuple[str, str, str]]:
+    """Return the energy distances of a tier's first seed with those of the paper's settings.
 
     Args:
         tier: The tier.
         paper: Folder of the tables of the tier `paper`.
 
     Returns:
-        For each of `_BESIDE` that both have: what it is, and of each model its title and the number
-        here and there.
+        Title of each generator that both have, and the number here and there.
     """
     here, there = (
-        {(n.measure.title, n.model): n for n in main_numbers(folder, _BESIDE) if n.seed == seed}
+        {n.model: number(n.value) for n in main_numbers(folder, [_BESIDE]) if n.seed == seed}
         for folder, seed in ((tier.folder, tier.seeds[0]), (paper, 0))
     )
-    found: dict[str, list[tuple[str, str, str]]] = {}
-    for key, ours in here.items():
-        title, model = key
-        if model in PAPER_MODELS and key in there:
-            row = PAPER_MODELS[model], number(ours.value), number(there[key].value)
-            found.setdefault(title, []).append(row)
-    return [*found.items()]
+    both = [model for model in PAPER_MODELS if model in here and model in there]
+    return [(PAPER_MODELS[model], here[model], there[model]) for model in both]
 
 
 def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dict[str, Any]:
     config = tier.config
-    of_mnist = data_set(config) == "MNIST"
     shown = list(_exhibits(tier, captions))
     statements, published = _statements(tier, shown, configs)
     return {
@@ -156,7 +149,7 @@ def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dic
         "config_text": dump_config(tier.given),
         "data_set": data_set(config),
         "changes": tier.changes(configs) if configs.is_dir() else [],
-        "beside": _beside(tier, configs.parent / "docs/paper-tier") if of_mnist else [],
+        "beside": _beside(tier, configs.parent / "docs/paper-tier") if has_digits(config) else [],
         "statements": statements,
         "tally": _tally(statements),
         "claims": [e for e in shown if e.section == CLAIMS],
