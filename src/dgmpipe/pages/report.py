@@ -22,7 +22,7 @@ from dgmpipe.errors import UserError
 from dgmpipe.files import write_json
 from dgmpipe.pages.captions import Caption, dump_config, provenance, write_captions
 from dgmpipe.pages.exhibit import training_row
-from dgmpipe.pages.tables import Table, histogram, number, over_seeds, readable
+from dgmpipe.pages.tables import Table, histogram, number, over_seeds, readable, typeset
 from dgmpipe.pages.tiers import PAPER_MODELS, TITLES, Tier
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL
 from dgmpipe.plan.exhibits import CLAIMS, SECTIONS, STUDIES, Exhibit, data_set, exhibits, has_digits
@@ -113,6 +113,7 @@ def make_report(results: Path, templates: Path) -> bool:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["typeset"] = typeset
     page = environment.get_template("page.html").render(
         style=(templates / "page.css").read_text(encoding="utf-8"),
         **_contents(tier, captions, templates.parents[1] / "config"),
@@ -290,7 +291,9 @@ def _as_html(text: str) -> str:
     settings = {"halt_level": 2, "report_level": 5, "raw_enabled": False, "_disable_config": True}
     settings |= {"file_insertion_enabled": False, "smart_quotes": False}
     try:
-        parts = docutils.core.publish_parts(text, writer="html5", settings_overrides=settings)
+        parts = docutils.core.publish_parts(
+            typeset(text), writer="html5", settings_overrides=settings
+        )
     except docutils.utils.SystemMessage as error:
         raise ValueError(f"a caption cannot be shown: {error}") from None
     return parts["body"].strip()

@@ -4,6 +4,7 @@ A table is a heading for each column and rows of text; the page's template makes
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,11 +12,11 @@ import pandas as pd
 
 from dgmpipe.plan.summary import pm
 
-__all__ = ["COLUMNS", "Column", "Table", "histogram", "number", "over_seeds", "readable"]
+__all__ = ["COLUMNS", "Column", "Table", "histogram", "number", "over_seeds", "readable", "typeset"]
 
 # A table with more columns is shown with its columns as rows, if it has few rows.
 _MANY_COLUMNS, _FEW_ROWS = 7, 8
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_SUPERSCRIPTS = str.maketrans("-.0123456789", "⁻·⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Column(NamedTuple):
@@ -176,11 +177,26 @@ def number(value: Any, unit: str = "") -> str:
         return f"{value:,.0f}".replace("-", "−")
     if not 1e-3 <= abs(value) < 1e6:
         mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa}·10{str(int(exponent)).translate(_SUPERSCRIPTS)}".replace("-", "−")
+        return f"{mantissa}·10{_raised(str(int(exponent)))}".replace("-", "−")
     short = f"{value:.3g}"  # of what is no longer, such as a p-value of 0.001
     text = short if float(short) == value else f"{value:#.3g}".rstrip(".")
     text = f"{value:,.0f}" if abs(value) >= 1000 else text
     return text.replace("-", "−")
+
+
+def typeset(text: str) -> str:
+    """Return a text with its numbers as `number` writes them: signs, and powers of ten.
+
+    >>> typeset("from -2.5 to 8e-06, below 10^2.5; arXiv:2103.05180, t10k-1")
+    'from −2.5 to 8·10⁻⁶, below 10²·⁵; arXiv:2103.05180, t10k-1'
+    """
+    text = re.sub(r"(?<=\d)e([+-]\d+)", lambda m: f"·10{_raised(str(int(m[1])))}", text)
+    text = re.sub(r"\b10\^(-?\d+(\.\d+)?)", lambda m: f"10{_raised(m[1])}", text)
+    return re.sub(r"(?<![\w.`-])-(?=\d)", "−", text)
+
+
+def _raised(digits: str) -> str:
+    return digits.translate(_SUPERSCRIPTS)
 
 
 def _with_its_error(value: Any, error: Any, unit: str) -> str:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,7 @@ def _packed(
         "rk4Steps": settings.get("evaluation_rk4_steps"),
         "standardised": bool(settings.get("standardised")),
         "tensors": offsets,
-        "weights": encoded(planes),
+        "weights": encoded(planes, zlib.Z_HUFFMAN_ONLY),
     }
 
 

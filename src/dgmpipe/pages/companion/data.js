@@ -21,10 +21,10 @@ export async function unpack() {
 }
 
 /** Of each step the images, with values in [0, 1]; the steps of a pixel follow each other. */
-function imagesOf(levels, { shape: [steps, count, ...image] }) {
+function imagesOf(bytes, { levels, shape: [steps, count, ...image] }) {
   const size = image.reduce((a, b) => a * b, 1);
   return Array.from({ length: steps }, (_, step) => Array.from({ length: count }, (_, k) =>
-    Float32Array.from({ length: size }, (_, i) => levels[(k * size + i) * steps + step] / 15),
+    Float32Array.from({ length: size }, (_, i) => bytes[(k * size + i) * steps + step] / (levels - 1)),
   ));
 }
 

@@ -12,9 +12,12 @@ export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  for (const redraw of redraws) redraw();
-});
+// On paper all is light.
+for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+  matchMedia(query).addEventListener("change", () => {
+    for (const redraw of redraws) redraw();
+  });
+}
 
 function axis(label, size) {
   const stroke = () => colour("text");

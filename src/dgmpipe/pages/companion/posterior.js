@@ -198,7 +198,10 @@ export function startPosterior(vaes, encoders, images) {
   }
 
   function mark() {
-    [...element("posterior", "thumbnails").children].forEach((button, k) => button.setAttribute("aria-pressed", k === state.chosen));
+    [...element("posterior", "thumbnails").children].forEach((button, k) => {
+      button.setAttribute("aria-pressed", k === state.chosen);
+      button.tabIndex = k === Math.max(state.chosen, 0) ? 0 : -1; // one stop for the Tab key
+    });
   }
 
   function draw(change) {
@@ -220,6 +223,13 @@ export function startPosterior(vaes, encoders, images) {
       return button;
     }),
   );
+  element("posterior", "thumbnails").addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const buttons = event.currentTarget.children;
+    buttons[clamp([...buttons].indexOf(event.target) + by, 0, buttons.length - 1)].focus();
+  });
   fillChoice(element("posterior", "vae"), vaes.map(({ model }) => ({ value: model.name, text: model.title })), (name) => {
     state.vae = vaes.find(({ model }) => model.name === name);
     kind();
