@@ -23,6 +23,9 @@ from dgmpipe.data import MoonsDensity
 from dgmpipe.models import VAE, Discriminator, Encoder, Generator, OTFlow, RealNVP
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.models.convolution import FromOneChannel, ToOneChannel
+from dgmpipe.models.flow_matching import FlowMatching
+from dgmpipe.models.planar import PlanarFlow, RadialFlow
+from dgmpipe.models.zuko_flows import IAF, MAF, NICE, NeuralSplineFlow
 
 Function = Callable[[Tensor], Tensor]
 
@@ -59,6 +62,13 @@ def _of_moons(x: float, y: float, noise: float = 0.3) -> tuple[Function, Tensor]
 MEMBERS: dict[str, tuple[Function, Tensor]] = {
     "otflow": _of_flow(OTFlow(8, num_steps=3)),
     "realnvp": _of_flow(RealNVP(3, 8)),
+    "nice": _of_flow(NICE(2, 8)),
+    "maf": _of_flow(MAF(2, 8)),
+    "iaf": _of_flow(IAF(2, 8)),
+    "nsf": _of_flow(NeuralSplineFlow(2, 8, 4)),
+    "planar": _of_flow(PlanarFlow(3)),
+    "radial": _of_flow(RadialFlow(3)),
+    "flow matching": _of_flow(FlowMatching(8, 2)),
     "convolution from one channel": _of_layer(FromOneChannel(3), 1, 4, 6),
     "convolution without a constant": _of_layer(FromOneChannel(3, bias=False), 1, 4, 2),
     "convolution to one channel": _of_layer(ToOneChannel(3), 3, 2, 2),

@@ -6,9 +6,9 @@ paper's. Nothing here imports torch, so that Snakemake starts fast.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dgmpipe.config.values import (
     Block,
@@ -116,6 +116,67 @@ class OTFlowSettings(FlowSettings):
     alpha_likelihood: Positive = documented("weight of the likelihood, α of eq. (19)", 10)
     alpha_hjb: Weight = documented(
         "weight of the violation of the Hamilton-Jacobi-Bellman equation", 5
+    )
+
+
+class NICESettings(FlowSettings):
+    """NICE, arXiv:1410.8516: coupling layers that keep volumes, and a scaling at the end."""
+
+    num_layers: Count = documented("coupling layers", 6)
+    width: Count = documented("neurons in the two hidden layers of the networks", 128)
+
+
+class AutoregressiveSettings(FlowSettings):
+    """Affine autoregressive layers, arXiv:1705.07057 and arXiv:1606.04934.
+
+    A network of `maf` sees the data, so that a likelihood takes one pass through it and a sample
+    two; of `iaf` it sees the latent points, and it is the other way round.
+    """
+
+    num_layers: Count = documented("layers", 6)
+    width: Count = documented("neurons in the two hidden layers of the networks", 128)
+
+
+class NeuralSplineSettings(FlowSettings):
+    """Neural spline flow, arXiv:1906.04032: autoregressive layers of monotonic splines."""
+
+    num_layers: Count = documented("layers", 4)
+    width: Count = documented("neurons in the two hidden layers of the networks", 64)
+    bins: Annotated[Whole, Field(ge=2)] = documented("pieces of a spline, which spans [−5, 5]", 16)
+
+
+class LayeredSettings(FlowSettings):
+    """Planar and radial flows, arXiv:1505.05770, whose layers have few weights and no network."""
+
+    num_layers: Count = documented("layers", 32)
+    objective: Literal["likelihood", "reverse_kl"] = documented(
+        "`likelihood`, eq. (8), or `reverse_kl`, the divergence of the moons from the flow, which"
+        " needs the moons' density and no data",
+        "likelihood",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.objective == "reverse_kl" and self.data != "moons":
+            raise ValueError(
+                "must have data: moons with objective: reverse_kl, as a file of points has no known"
+                " density; use objective: likelihood"
+            )
+        return self
+
+
+class FlowMatchingSettings(FlowSettings):
+    """Flow matching, arXiv:2210.02747: a continuous flow whose velocity is learned by regression.
+
+    Its training integrates nothing; only samples and likelihoods do.
+    """
+
+    width: Count = documented("neurons in the three hidden layers of the velocity", 128)
+    evaluation_rk4_steps: Count = documented("Runge-Kutta steps, in either direction", 16)
+    coupling: Literal["independent", "optimal"] = documented(
+        "latent points go with data at random, or as in the optimal transport between the two"
+        " batches, arXiv:2302.00482",
+        "independent",
     )
 
 
@@ -236,6 +297,35 @@ KINDS: dict[str, Kind] = {
     ),
     "otflow": Kind(
         "OT-Flow", "flow", OTFlowSettings, "dgmpipe.models.otflow:OTFlowTask", "points", 15
+    ),
+    "nice": Kind("NICE", "flow", NICESettings, "dgmpipe.models.zuko_flows:NICETask", "points", 7),
+    "maf": Kind(
+        "MAF", "flow", AutoregressiveSettings, "dgmpipe.models.zuko_flows:MAFTask", "points", 10
+    ),
+    "iaf": Kind(
+        "IAF", "flow", AutoregressiveSettings, "dgmpipe.models.zuko_flows:IAFTask", "points", 20
+    ),
+    "nsf": Kind(
+        "Neural spline flow",
+        "flow",
+        NeuralSplineSettings,
+        "dgmpipe.models.zuko_flows:NeuralSplineTask",
+        "points",
+        30,
+    ),
+    "planar": Kind(
+        "Planar flow", "flow", LayeredSettings, "dgmpipe.models.planar:PlanarTask", "points", 20
+    ),
+    "radial": Kind(
+        "Radial flow", "flow", LayeredSettings, "dgmpipe.models.planar:RadialTask", "points", 10
+    ),
+    "flow_matching": Kind(
+        "Flow matching",
+        "flow",
+        FlowMatchingSettings,
+        "dgmpipe.models.flow_matching:FlowMatchingTask",
+        "points",
+        3,
     ),
     "vae": Kind("VAE", "vae", VAESettings, "dgmpipe.models.vae:VAETask", "images", 30),
     "dcgan": Kind("DCGAN", "gan", DCGANSettings, "dgmpipe.models.dcgan:DCGANTask", "images", 55),

@@ -1,0 +1,124 @@
+"""The kinds of flow that are not the paper's: their trainings, on points of one's own as well."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+import dgmpipe
+from dgmpipe.commands.functions import held_out_losses, train
+from dgmpipe.config.kinds import KINDS
+from dgmpipe.data.moons import MoonsDensity
+from dgmpipe.models.flow_matching import FlowMatching, FlowMatchingTask, optimal_pairs
+from dgmpipe.models.planar import PlanarFlow, RadialFlow, RadialTask
+from trainings import train_here
+
+# On a parabola, far from the origin and on two scales.
+POINTS = np.random.default_rng(0).normal(size=(1000, 2)) * [1, 0.1]
+POINTS[:, 1] += POINTS[:, 0] ** 2
+POINTS = [50, -3] + POINTS * [10, 0.2]
+OTHERS = [
+    kind for kind, of in KINDS.items() if of.family == "flow" and kind not in ("realnvp", "otflow")
+]
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_flow_learns_points_of_ones_own(kind: str, tmp_path: Path) -> None:
+    flow = train(kind, POINTS, tmp_path / kind, steps=60, batch_size=100, learning_rate=0.003)
+    before, after = held_out_losses(tmp_path / kind)
+    assert after < before - 0.02
+    again = dgmpipe.load_model(tmp_path / kind)
+    x = again.sample(50, seed=0)
+    assert torch.equal(x, flow.sample(50, seed=0))
+    # About the data's centre, which is nowhere near that of N(0, I).
+    across, up = x.median(dim=0).values.tolist()
+    assert 20 < across < 80
+    assert -4 < up < -1
+    assert torch.equal(dgmpipe.likelihood(again, x), flow.log_prob(x))
+
+
+@pytest.mark.parametrize("objective", ["likelihood", "reverse_kl"])
+def test_a_radial_flow_comes_nearer_to_the_moons_by_either_divergence(
+    objective: str, tmp_path: Path
+) -> None:
+    block = {"kind": "radial", "objective": objective, "noise": 0.5, "num_layers": 4, "steps": 80}
+    block |= {"learning_rate": 0.02, "held_out_size": 500, "standardised": True, "snapshots": 0}
+    settings = KINDS["radial"].settings.model_validate(block)
+    train_here("radial", settings, tmp_path / "model")
+    before, after = held_out_losses(tmp_path / "model")
+    assert after < before - 0.01
+
+
+def test_the_reverse_divergence_is_that_of_a_flow_whose_density_is_known() -> None:
+    # A flow that is almost the identity, so that the divergence is that of N(0, I) from the moons.
+    flow = RadialFlow(1).double()
+    nn.init.constant_(flow.layers[0].b, 0)
+    settings = {"learning_rate": 0.0, "objective": "reverse_kl", "noise": 0.7}
+    x = torch.zeros(4000, 2, dtype=torch.float64)
+    loss = RadialTask(flow, settings).step(iter([x]), torch.Generator().manual_seed(0))["loss"]
+    axis = torch.arange(-7, 7, 0.1, dtype=torch.float64)
+    z = torch.cartesian_prod(axis, axis)
+    log_normal = -z.square().sum(dim=1) / 2 - np.log(2 * np.pi)
+    terms = log_normal.exp() * (log_normal - MoonsDensity(0.7).log_prob(z))
+    assert loss.item() == pytest.approx(terms.sum().item() * 0.01, abs=0.1)
+
+
+def test_the_reverse_divergence_needs_a_known_density() -> None:
+    block = {"kind": "planar", "objective": "reverse_kl", "data": "points.csv"}
+    with pytest.raises(ValidationError, match="must have data: moons with objective: reverse_kl"):
+        KINDS["planar"].settings.model_validate(block | {"steps": 1, "learning_rate": 0.1})
+
+
+@pytest.mark.parametrize("strength", [3.0, 10.0])
+def test_a_planar_flow_far_from_the_identity_is_inverted_to_rounding(strength: float) -> None:
+    torch.manual_seed(0)
+    flow = PlanarFlow(6).double()
+    with torch.no_grad():
+        for layer in flow.layers:
+            layer.u.mul_(strength)
+    z = torch.randn(1000, 2, dtype=torch.float64)
+    x, log_det = flow(z)
+    back, log_det_back = flow.inverse(x)
+    assert log_det.abs().max() > 1
+    torch.testing.assert_close(back, z, rtol=0, atol=1e-9)
+    torch.testing.assert_close(log_det_back, -log_det, rtol=0, atol=1e-8)
+
+
+def test_pairs_are_those_of_least_cost() -> None:
+    stream = torch.Generator().manual_seed(0)
+    x, z = (torch.randn(5, 2, generator=stream) for _ in range(2))
+
+    def cost(order: tuple[int, ...]) -> float:
+        return (x - z[list(order)]).square().sum().item()
+
+    best = min(itertools.permutations(range(5)), key=cost)
+    assert optimal_pairs(x, z).tolist() == list(best)
+
+
+@pytest.mark.parametrize("coupling", ["independent", "optimal"])
+def test_the_velocity_is_compared_with_that_of_straight_paths(coupling: str) -> None:
+    flow = FlowMatching(4).double()
+    for parameter in flow.parameters():
+        nn.init.zeros_(parameter)
+    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64) + 3
+    task = FlowMatchingTask(flow, {"learning_rate": 0.1, "coupling": coupling})
+    loss = task.step(iter([x]), torch.Generator().manual_seed(0))["loss"]
+    z = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z = z[optimal_pairs(x, z)] if coupling == "optimal" else z
+    torch.testing.assert_close(loss, (x - z).square().sum(dim=1).mean())
+
+
+def test_flow_matching_with_the_best_velocity_makes_a_normal_density() -> None:
+    # Of N(0, I) to N(m, I): E[x − z | (1 − t) z + t x = y] is linear in y, and here m alone moves.
+    flow = FlowMatching(4, num_steps=1).double()
+    for parameter in flow.parameters():
+        nn.init.zeros_(parameter)
+    with torch.no_grad():
+        flow.velocity.layers[-1].bias.copy_(torch.tensor([2.0, -1.0]))
+    x, log_det = flow(torch.zeros(1, 2, dtype=torch.float64))
+    assert x.tolist() == [[2, -1]]
+    assert log_det.tolist() == [0]
