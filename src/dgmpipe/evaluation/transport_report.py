@@ -51,7 +51,7 @@ def evaluate_transport(
     test = subject.intensities("t10k").flatten(1)
     clusters = subject.test_clusters(len(test))
     generated = evaluated_images(subject, 2 * max(num_images, num_larger)).flatten(1)
-    numbers = {}
+    numbers: dict[str, float] = {}
     for name, (cost, n) in costs.items():
         first, second = independent_halves(clusters, n)
         found = debiased(
