@@ -61,6 +61,10 @@ TRANSPORT = [
     for cost in ("wasserstein", "sliced", "entropic")
     for what in ("debiased", "debiased" + ERRORS, "across", "within_generated", "within_test")
 ]
+CRITIC = [
+    "difference_of_means", "slope_true", "slope_generated", "slope_between", "slope_between_mean",
+    "slope_pairs", "slope", "wasserstein", "estimate", "sample_bound", "share",
+]  # fmt: skip
 
 
 def write_tier(results: Path, laid_over: Mapping[str, Any] = LAID_OVER) -> Config:
@@ -110,6 +114,12 @@ def _tables(config: Config, draw: Any) -> dict[str, pd.DataFrame]:
         "vae_evidence": _table(config.of_family("vae"), seeds, EVIDENCE, draw),
         "generators": _table(sources, seeds, GENERATORS, draw),
         "transport": _table(sources, seeds, TRANSPORT, draw),
+        "critics": _table(
+            [m for m in config.of_family("gan") if config.models[m].kind == "wgan"],
+            seeds,
+            CRITIC,
+            draw,
+        ),
         "training_times": _table(
             list(config.models),
             seeds,

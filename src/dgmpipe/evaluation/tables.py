@@ -11,15 +11,14 @@ import pandas as pd
 
 __all__ = [
     "class_histograms",
-    "evidence",
     "flows",
     "generators",
     "inverse_errors",
     "judge",
     "mean_and_deviation",
+    "numbers_of",
     "summarise_seeds",
     "training_times",
-    "transport",
 ]
 
 Files = Mapping[str, Sequence[str]]
@@ -63,20 +62,14 @@ def inverse_errors(files: Files, *, models: list[str], seeds: list[int]) -> pd.D
     return pd.DataFrame(rows, columns=columns).sort_values(columns[:3])
 
 
-def evidence(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
-    """Return a row a VAE and seed: means over the test images with their errors, in nats."""
-    numbers = pd.DataFrame(_read(files["numbers"]))
-    return pd.concat([rows_of(models, seeds), numbers], axis="columns")
-
-
 def generators(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
     """Return a row a generator and seed: the energy test and, where there is one, the judgement."""
     energy, quality = (pd.DataFrame(_read(files[name])) for name in ("energy", "quality"))
     return pd.concat([rows_of(models, seeds), energy[_TESTED], quality], axis="columns")
 
 
-def transport(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
-    """Return a row a generator and seed: three costs of transport to the test images."""
+def numbers_of(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
+    """Return a row a model and seed: the numbers of one evaluation."""
     numbers = pd.DataFrame(_read(files["numbers"]))
     return pd.concat([rows_of(models, seeds), numbers], axis="columns")
 

@@ -262,7 +262,7 @@ def _evidence_table(config: Config) -> list[Exhibit]:
             "vae_evidence",
             "Evidence and its lower bound",
             VAES,
-            "dgmpipe.evaluation.tables:evidence",
+            "dgmpipe.evaluation.tables:numbers_of",
             {"numbers": _of_all(config, models, "evidence.json")},
             {"models": models, "seeds": config.seeds},
         ),
@@ -381,11 +381,22 @@ def _generator_tables(config: Config) -> list[Exhibit]:
             "transport",
             "Cost of transport to the test images",
             GANS,
-            f"{tables}:transport",
+            f"{tables}:numbers_of",
             {"numbers": _of_all(config, sources, "transport.json")},
             {"models": sources, "seeds": seeds},
         )
     )
+    if critics := evaluated(config, "examine_critic"):
+        found.append(
+            Exhibit(
+                "critics",
+                "Critics against the distance that they are to measure",
+                GANS,
+                f"{tables}:numbers_of",
+                {"numbers": _of_all(config, critics, "critic.json")},
+                {"models": critics, "seeds": seeds},
+            )
+        )
     if judged:
         found.append(
             Exhibit(
