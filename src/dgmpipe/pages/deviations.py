@@ -225,8 +225,8 @@ def _critics(tier: Tier) -> str:
     for model, name in (("wgan_random", "from random weights"), ("wgan_vae", "from the VAE")):
         row = tier.row("critics", model=model)
         said.append(
-            f"{name} the largest slope is {row['slope']:.2g}, and the critic's difference over it is"
-            f" {row['estimate']:.2g}, where the exact distance of the same images is"
+            f"{name} the largest slope is {row['slope']:.2g}, and the critic's difference over it"
+            f" is {row['estimate']:.2g}, where the exact distance of the same images is"
             f" {row['wasserstein']:.2f}"
         )
     return "; ".join(said)
@@ -407,8 +407,8 @@ DEVIATIONS = [
     ),
     Deviation(
         "(35)",
-        "the maximum is over functions with slopes of at most 1, and the critic's parameters are bound"
-        " instead, which the text says is not sufficient",
+        "the maximum is over functions with slopes of at most 1, and the critic's parameters are"
+        " bound instead, which the text says is not sufficient",
         "the same; it does bound the slopes, far below 1, and the critic finds a small part of the"
         " distance. `kind: gan` has other constraints",
         _critics,
