@@ -131,7 +131,7 @@ class DCGAN(nn.Module):
         generator_learning_rate: float,
         beta_1: float,
         beta_2: float,
-        fresh_latent_points: bool,
+        fresh_latent_points: bool = True,
     ) -> None:
         super().__init__()
         self.latent_dim, self.fresh_latent_points = latent_dim, fresh_latent_points
@@ -421,6 +421,7 @@ MODELS = {
     "dcgan": DCGAN,
     "wgan": WGAN,
     "wgan_gp": WGANGP,
+    "gan": DCGAN,  # by default
     "classifier": Classifier,
 }
 
@@ -428,4 +429,5 @@ MODELS = {
 def build(kind: str, config: Mapping[str, Any]) -> nn.Module:
     """Return a model of that kind with its optimisers; its `step(batches, noise)` trains it."""
     model = MODELS[kind]
-    return model(**{name: config[name] for name in inspect.signature(model).parameters})
+    names = inspect.signature(model).parameters.keys() & config.keys()
+    return model(**{name: config[name] for name in names})

@@ -63,6 +63,10 @@ TRANSPORT = [
     for cost in ("wasserstein", "sliced", "entropic")
     for what in ("debiased", "debiased" + ERRORS, "across", "within_generated", "within_test")
 ]
+CRITIC = [
+    "difference_of_means", "slope_true", "slope_generated", "slope_between", "slope_between_mean",
+    "slope_pairs", "slope", "wasserstein", "estimate", "sample_bound", "share",
+]  # fmt: skip
 
 
 def write_tier(results: Path, laid_over: Mapping[str, Any] = LAID_OVER) -> Config:
@@ -113,6 +117,12 @@ def _tables(config: Config, draw: Any) -> dict[str, pd.DataFrame]:
         "vae_evidence": _table(config, config.of_family("vae"), EVIDENCE, draw),
         "generators": _table(config, sources, GENERATORS, draw),
         "transport": _table(config, sources, TRANSPORT, draw),
+        "critics": _table(
+            config,
+            [m for m in config.of_family("gan") if config.models[m].kind == "wgan"],
+            CRITIC,
+            draw,
+        ),
         "training_times": _table(
             config,
             list(config.models),

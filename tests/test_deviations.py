@@ -108,3 +108,12 @@ def test_eq_22_is_taken_literally_with_eq_25(vae: VAE, images: torch.Tensor) -> 
     difference = of_densities + torch.distributions.kl_divergence(approximate, prior).mean()
     assert literal - mixed == pytest.approx(difference.item(), abs=0.05)
     assert right == -500
+
+
+def test_critics_are_said_to_be_as_steep_as_they_are() -> None:
+    rows = {
+        "wgan_random": {"slope": 0.02, "estimate": 0.7, "wasserstein": 8.0},
+        "wgan_vae": {"slope": 0.04, "estimate": 0.5, "wasserstein": 7.25},
+    }
+    tier = SimpleNamespace(row=lambda table, model: rows[model] if table == "critics" else {})
+    assert _numbers("(35)", tier, "slopes of at most 1") == [0.02, 0.7, 8, 0.04, 0.5, 7.25]

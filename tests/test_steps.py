@@ -35,11 +35,12 @@ View = Callable[[Tensor], Tensor]
 
 @pytest.fixture(scope="module")
 def configs(root) -> dict[str, Any]:
-    """The paper's settings by kind, but for the widths, and a WGAN-GP, which the paper has not."""
+    """The paper's settings by kind, but for the widths, and of two kinds that it has not."""
     paper = yaml.safe_load((root / "config/paper.yaml").read_text())
     rates = {f"{network}_learning_rate": 1e-4 for network in ("generator", "discriminator")}
     sizes = {"steps": 100, "batch_size": 64}
-    paper["models"]["wgan_gp"] = {"kind": "wgan_gp", **sizes, **rates}
+    for kind in ("wgan_gp", "gan"):
+        paper["models"][kind] = {"kind": kind, "held_out_size": 2000, **sizes, **rates}
     config = read_config(paper)
     blocks = [settings.model_dump() for settings in config.models.values()]
     return {block["kind"]: block | {"width": min(block["width"], 8)} for block in blocks}

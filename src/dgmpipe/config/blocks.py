@@ -207,6 +207,14 @@ class TransportEvaluation(Block):
     )
 
 
+class CriticEvaluation(Block):
+    """What the critic of a Wasserstein GAN is worth as a measure of eq. (34), by eq. (35)."""
+
+    num_images: Annotated[Whole, Field(ge=2)] = documented(
+        "generated images, and as many test images, spread evenly", 1000
+    )
+
+
 class JudgeEvaluation(Block):
     """What the classifier that judges the images can tell, and what not."""
 
@@ -247,6 +255,7 @@ class Evaluation(Block):
     samples: SampleEvaluation
     energy: EnergyEvaluation
     transport: TransportEvaluation = documented("costs of optimal transport", TransportEvaluation())
+    critic: CriticEvaluation = documented("critics of Wasserstein GANs", CriticEvaluation())
     judge: JudgeEvaluation
     quality: QualityEvaluation
 

@@ -250,6 +250,69 @@ class WGANGPSettings(GANSettings):
     beta_2: Fraction = documented("of Adam, for both networks", 0.9)
 
 
+class AdversarialSettings(GANSettings):
+    """A GAN of which the choices of Section 5, and some that came after, are settings.
+
+    The defaults are those of the DCGAN.
+    """
+
+    objective: Literal["saturating", "non_saturating", "least_squares", "hinge", "wasserstein"] = (
+        documented(
+            "`saturating`, eqs. (31) and (32); `non_saturating`, whose generator maximises"
+            " log d; `least_squares`, arXiv:1611.04076; `hinge`, arXiv:1705.02894; `wasserstein`,"
+            " eq. (35)",
+            "saturating",
+        )
+    )
+    constraint: Literal["none", "clipping", "gradient_penalty", "spectral_normalisation"] = (
+        documented(
+            "how the critic is held to small slopes: `clipping`, arXiv:1701.07875;"
+            " `gradient_penalty`, arXiv:1704.00028; `spectral_normalisation`, arXiv:1802.05957",
+            "none",
+        )
+    )
+    label_smoothing: Fraction = documented(
+        "by how much the label 1 of true images is lowered, arXiv:1606.03498; 0 for hinge and"
+        " wasserstein, which have no labels",
+        0,
+    )
+    critic_batch_norm: Switch = documented("whether the critic has batch norms", True)
+    critic_steps: Count = documented(
+        "steps of the critic to each step of the generator; 1 with extragradient", 1
+    )
+    optimizer: Literal["adam", "rmsprop", "extragradient"] = documented(
+        "of both networks; `extragradient`, arXiv:1802.10551, is Adam with the gradients of where"
+        " its step would have led",
+        "adam",
+    )
+    beta_1: Fraction = documented("of Adam, for both networks", 0.5)
+    beta_2: Fraction = documented("of Adam, for both networks", 0.999)
+    clip: Positive = documented(
+        "with `clipping` the critic's parameters are clipped to ±`clip`", 0.01
+    )
+    clip_batch_norm: Switch = documented(
+        "whether those of its batch norms are clipped as well", True
+    )
+    clip_before_update: Switch = documented(
+        "whether they are clipped before each update or after it", True
+    )
+    penalty: Positive = documented("weight λ of the gradient penalty", 10)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.label_smoothing and self.objective in ("hinge", "wasserstein"):
+            raise ValueError(
+                f"has label_smoothing {self.label_smoothing:g}, but its objective,"
+                f" {self.objective}, has no labels; set it to 0"
+            )
+        if self.optimizer == "extragradient" and self.critic_steps > 1:
+            raise ValueError(
+                "has the optimizer extragradient, which steps both networks at once; set"
+                f" critic_steps to 1, not {self.critic_steps}"
+            )
+        return self
+
+
 class ClassifierSettings(ModelSettings):
     """Tells digits apart and rejects images that show none; trained for the first seed only.
 
@@ -332,6 +395,14 @@ KINDS: dict[str, Kind] = {
     "wgan": Kind("WGAN", "gan", WGANSettings, "dgmpipe.models.wgan:WGANTask", "images", 180),
     "wgan_gp": Kind(
         "WGAN-GP", "gan", WGANGPSettings, "dgmpipe.models.wgan:WGANGPTask", "images", 250
+    ),
+    "gan": Kind(
+        "GAN",
+        "gan",
+        AdversarialSettings,
+        "dgmpipe.models.adversarial:AdversarialTask",
+        "images",
+        60,
     ),
     "classifier": Kind(
         "classifier",

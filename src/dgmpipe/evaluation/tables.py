@@ -10,15 +10,14 @@ import pandas as pd
 
 __all__ = [
     "class_histograms",
-    "evidence",
     "flows",
     "generators",
     "inverse_errors",
     "judge",
     "mean_and_deviation",
+    "numbers_of",
     "summarise_seeds",
     "training_times",
-    "transport",
 ]
 
 Files = Mapping[str, Sequence[str]]
@@ -64,20 +63,14 @@ def inverse_errors(files: Files, *, trainings: Trainings) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).sort_values(columns[:3])
 
 
-def evidence(files: Files, *, trainings: Trainings) -> pd.DataFrame:
-    """Return a row a VAE and seed: means over the test images with their errors, in nats."""
-    numbers = pd.DataFrame(_read(files["numbers"]))
-    return pd.concat([rows_of(trainings), numbers], axis="columns")
-
-
 def generators(files: Files, *, trainings: Trainings) -> pd.DataFrame:
     """Return a row a generator and seed: the energy test and, where there is one, the judgement."""
     energy, quality = (pd.DataFrame(_read(files[name])) for name in ("energy", "quality"))
     return pd.concat([rows_of(trainings), energy[_TESTED], quality], axis="columns")
 
 
-def transport(files: Files, *, trainings: Trainings) -> pd.DataFrame:
-    """Return a row a generator and seed: three costs of transport to the test images."""
+def numbers_of(files: Files, *, trainings: Trainings) -> pd.DataFrame:
+    """Return a row a model and seed: the numbers of one evaluation."""
     numbers = pd.DataFrame(_read(files["numbers"]))
     return pd.concat([rows_of(trainings), numbers], axis="columns")
 

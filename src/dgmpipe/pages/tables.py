@@ -120,6 +120,18 @@ COLUMNS: dict[str, Column] = {
     **_transport("wasserstein", "Wasserstein distance"),
     **_transport("sliced", "sliced distance"),
     **_transport("entropic", "regularised distance"),
+    # Critics
+    "wasserstein": Column("Wasserstein distance of the samples"),
+    "estimate": Column("the critic's difference over its largest slope"),
+    "share": Column("of the distance", "%"),
+    "sample_bound": Column("the difference over the largest slope between images"),
+    "difference_of_means": Column("difference of the critic's means"),
+    "slope": Column("largest slope"),
+    "slope_true": Column("largest slope at test images"),
+    "slope_generated": Column("largest slope at generated images"),
+    "slope_between": Column("largest slope between them"),
+    "slope_between_mean": Column("mean slope between them"),
+    "slope_pairs": Column("largest slope from image to image"),
     "generated": Column("generated"),
     "test": Column("test images"),
     # The judge

@@ -27,6 +27,12 @@ def _with_a_judge(config: Config, model: str) -> bool:
     return bool(config.of_family("judge"))
 
 
+def _with_a_critic(config: Config, model: str) -> bool:
+    """Whether a GAN's critic has an objective that is to be eq. (35)."""
+    critic_steps, objective = (config.setting(model, k) for k in ("critic_steps", "objective"))
+    return critic_steps is not None and objective in (None, "wasserstein")
+
+
 def _with_errors(*names: str) -> tuple[str, ...]:
     return tuple(chain.from_iterable((name, f"{name}_standard_error") for name in names))
 
@@ -63,6 +69,16 @@ _OF_TRANSPORT = tuple(
         *("debiased", "debiased_standard_error", "across"),
         *("within_generated", "within_test"),
     )
+)
+_OF_CRITIC = (
+    *(
+        "difference_of_means",
+        "slope_true",
+        "slope_generated",
+        "slope_between",
+        "slope_between_mean",
+    ),
+    *("slope_pairs", "slope", "wasserstein", "estimate", "sample_bound", "share"),
 )
 _OF_QUALITY = (
     "digits_found",
@@ -183,6 +199,15 @@ EVALUATIONS = (
         "transport",
         real=True,
         numbers=lambda config, model: _OF_TRANSPORT,
+    ),
+    Evaluation(
+        "examine_critic",
+        ("gan",),
+        "dgmpipe.evaluation.critic:evaluate_critic",
+        {"numbers": "critic.json"},
+        "critic",
+        _with_a_critic,
+        numbers=lambda config, model: _OF_CRITIC,
     ),
     Evaluation(
         "examine_judge",

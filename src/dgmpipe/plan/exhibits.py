@@ -313,7 +313,7 @@ def _evidence_table(config: Config) -> list[Exhibit]:
             "vae_evidence",
             "Evidence and its lower bound",
             VAES,
-            "dgmpipe.evaluation.tables:evidence",
+            "dgmpipe.evaluation.tables:numbers_of",
             {"numbers": _of_all(config, models, "evidence.json")},
             {"trainings": evaluated_trainings(config, models)},
         ),
@@ -431,11 +431,22 @@ def _generator_tables(config: Config) -> list[Exhibit]:
             "transport",
             "Cost of transport to the test images",
             GANS,
-            f"{tables}:transport",
+            f"{tables}:numbers_of",
             {"numbers": _of_all(config, sources, "transport.json")},
             {"trainings": evaluated_trainings(config, sources)},
         )
     )
+    if critics := evaluated(config, "examine_critic"):
+        found.append(
+            Exhibit(
+                "critics",
+                "Critics against the distance that they are to measure",
+                GANS,
+                f"{tables}:numbers_of",
+                {"numbers": _of_all(config, critics, "critic.json")},
+                {"trainings": evaluated_trainings(config, critics)},
+            )
+        )
     if judged:
         found.append(
             Exhibit(

@@ -1,7 +1,7 @@
 """The cost of optimal transport between two samples: exact, along lines, and regularised.
 
 The cost is the distance, so that this is the Wasserstein-1 distance W of eq. (34). Each function
-returns it with the potentials that solve the dual problem, of which eq. (34) is one form; about its
+returns it with the potentials that solve the dual problem, of which eq. (35) is one form; about its
 expectation an estimate varies as the mean of the potentials over the points does (the central limit
 theorem of del Barrio and Loubes, arXiv:1705.01299), which gives the standard errors.
 
