@@ -207,6 +207,42 @@ class VAESettings(ImageSettings):
     )
 
 
+class FlexibleVAESettings(ImageSettings):
+    """A VAE with a choice of approximate posterior, bound and likelihood; trained with Adam."""
+
+    learning_rate: Positive = documented("of Adam", 0.001)
+    weight_decay: Weight = documented("of Adam", 0.00001)
+    likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"] = documented(
+        "as of a `vae`, or `gaussian` with one learned standard deviation of all pixels",
+        "bernoulli",
+    )
+    posterior: Literal["diagonal", "full_covariance", "mixture", "planar", "iaf", "realnvp"] = (
+        documented(
+            "family of the approximate posterior: `diagonal`, the Gaussian of eq. (24), one with"
+            " full covariance, a mixture of diagonal ones, or a flow: `planar`, arXiv:1505.05770,"
+            " `iaf`, arXiv:1606.04934, or `realnvp`, the third network of Section 4.2",
+            "diagonal",
+        )
+    )
+    components: Count = documented("normals of a mixture", 4)
+    flow_layers: Count = documented("layers of a flow", 4)
+    importance_samples: Count = documented(
+        "draws an image of the bound that is trained on, arXiv:1509.00519; 1 is the ELBO", 1
+    )
+    refinement_steps: Annotated[Whole, Field(ge=0)] = documented(
+        "steps of Adam that raise the bound of each image over what the encoder returns, in"
+        " training and evaluation",
+        0,
+    )
+    refinement_rate: Positive = documented("learning rate of these steps", 0.03)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.posterior in ("iaf", "realnvp") and self.latent_dim < 2:
+            raise ValueError(f"posterior {self.posterior} needs a latent_dim of at least 2")
+        return self
+
+
 class GANSettings(ImageSettings):
     """Settings of every GAN of Section 5."""
 
@@ -391,6 +427,14 @@ KINDS: dict[str, Kind] = {
         3,
     ),
     "vae": Kind("VAE", "vae", VAESettings, "dgmpipe.models.vae:VAETask", "images", 30),
+    "flexible_vae": Kind(
+        "VAE",
+        "vae",
+        FlexibleVAESettings,
+        "dgmpipe.models.flexible_vae:FlexibleVAETask",
+        "images",
+        35,
+    ),
     "dcgan": Kind("DCGAN", "gan", DCGANSettings, "dgmpipe.models.dcgan:DCGANTask", "images", 55),
     "wgan": Kind("WGAN", "gan", WGANSettings, "dgmpipe.models.wgan:WGANTask", "images", 180),
     "wgan_gp": Kind(

@@ -20,6 +20,7 @@ from dgmpipe.evaluation.importance import importance_weighted
 from dgmpipe.evaluation.posterior import elbo, log_evidence
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.approximation import DiagonalGaussian
+from dgmpipe.models.posteriors import Pushed
 from dgmpipe.models.vae import VAE
 from dgmpipe.statistics.clusters import Clusters
 from dgmpipe.streams import random_stream
@@ -66,7 +67,7 @@ def evidence_of_images(
     x = to_float(images[chosen])
     on_grid = vae.generator.latent_dim <= 2
     rise = effective = border_share = torch.full((len(x),), math.nan).double()
-    if not on_grid or not isinstance(vae.encoder(x[:1]), DiagonalGaussian):
+    if not on_grid or not isinstance(vae.encoder(x[:1]), DiagonalGaussian | Pushed):
         sampled = importance_weighted(vae, x, num_samples=num_samples, noise=noise)
         evidence, bound = sampled.log_evidence, sampled.elbo
         rise, effective = sampled.rise, sampled.effective_samples

@@ -17,7 +17,7 @@ image, within 50 nats of its maximum. What is left out is below 1e-10 of the int
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -30,8 +30,10 @@ from dgmpipe.arguments import positive_number, whole_number
 from dgmpipe.data.batches import to_float
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.subject import Subject
-from dgmpipe.models.approximation import DiagonalGaussian
+from dgmpipe.models.approximation import ApproximatePosterior, DiagonalGaussian
+from dgmpipe.models.flexible_vae import FlexibleVAE
 from dgmpipe.models.inputs import require_batch, to_model
+from dgmpipe.models.posteriors import Pushed
 from dgmpipe.models.vae import LIKELIHOODS, VAE
 
 __all__ = [
@@ -39,9 +41,11 @@ __all__ = [
     "PosteriorGrid",
     "compare_posteriors",
     "elbo",
+    "elbo_of",
     "evaluate_posteriors",
     "log_evidence",
     "posterior_grid",
+    "posterior_grids",
     "require_intensities",
 ]
 
@@ -114,7 +118,7 @@ def posterior_grid(
     expected = shape[1:] if shape[0] == 1 else shape
     if image.shape != expected:
         raise ValueError(f"the image must have shape {expected}, not {tuple(image.shape)}")
-    return _posterior_grids(vae, image.view(1, *shape), limit, resolution)[0]
+    return posterior_grids(vae, image.view(1, *shape), limit, resolution)[0]
 
 
 @torch.no_grad()
@@ -155,7 +159,7 @@ def compare_posteriors(
             f" {len(images) - 1:,}; choose one of these"
         )
     x = to_float(images[list(chosen)]).to(next(vae.parameters()))
-    grids = _posterior_grids(vae, x, limit, resolution)
+    grids = posterior_grids(vae, x, limit, resolution)
     approximate = vae.encoder(x)
     axis = grids[0].axis
     modes = torch.stack([grid.map for grid in grids])
@@ -270,12 +274,12 @@ def elbo(
 ) -> Estimate:
     """Return the evidence lower bound of each image, eq. (22), without Monte Carlo.
 
-    The expectation of log p(x|z) is a sum over a grid in the coordinates in which the approximate
-    posterior is a standard normal; the KL divergence to the prior is known in closed form.
+    The expectation is a sum over a grid in the coordinates in which the approximate posterior, or a
+    component of it, is a standard normal.
 
     Args:
         vae: Trained, in evaluation mode, with one or two latent dimensions and an encoder that
-            returns a `DiagonalGaussian`.
+            returns a `DiagonalGaussian` or a `Pushed`.
         images: Intensities in [0, 1], shape (N, C, H, W).
         limit: Half the side of the grid, in standard deviations.
         spacing: Spacing of the grid, in standard deviations; by default about 300 points.
@@ -287,37 +291,67 @@ def elbo(
         ValueError: If the latent space has more dimensions, the approximate posterior is of another
             family, or the images are not as said.
     """
+    images = require_intensities(vae, images)
+    parts = [
+        elbo_of(vae, vae.encoder(x), x, limit=limit, spacing=spacing) for x in images.split(100)
+    ]
+    return Estimate(
+        torch.cat([part.value for part in parts]), torch.cat([part.error for part in parts])
+    )
+
+
+@torch.no_grad()
+def elbo_of(
+    vae: VAE,
+    posterior: ApproximatePosterior,
+    images: Tensor,
+    *,
+    limit: float = 5,
+    spacing: float | None = None,
+) -> Estimate:
+    """Return what `elbo` does, of images (N, C, H, W) and their approximate posteriors."""
     q = _require_dimension(vae, 1, 2)
     spacing = _SPACING[q] if spacing is None else spacing
     limit, spacing = positive_number(limit, "limit"), positive_number(spacing, "spacing")
-    images = require_intensities(vae, images)
     line = torch.arange(-limit, limit + spacing / 2, spacing, dtype=torch.float64)
     coarse = _coarse_grids(line, q)
     nodes = torch.cat(coarse).to(images.device)
     mass = torch.exp(-0.5 * nodes.square().sum(1))
     sizes = [len(grid) for grid in coarse]
 
-    values, errors = [], []
-    for x in images.split(max(1, _POINTS_AT_ONCE // len(nodes))):
-        posterior = vae.encoder(x)
-        if not isinstance(posterior, DiagonalGaussian):
-            raise ValueError("the bound is a quadrature for a diagonal Gaussian only")
+    if isinstance(posterior, DiagonalGaussian):
         z = posterior.mean[:, None] + posterior.std[:, None] * nodes.to(posterior.mean)
-        repeated = x.repeat_interleave(len(nodes), dim=0)
-        likelihood = vae.log_likelihood(z.flatten(0, 1), repeated).double().view(len(x), -1)
-        weighted = (likelihood * mass).split(sizes, dim=1)
-        sums = torch.stack([part.sum(1) for part in weighted])
-        masses = torch.stack([part.sum() for part in mass.split(sizes)])
-        expectation = sums.sum(0) / masses.sum()
-        errors.append((sums / masses[:, None] - expectation).abs().amax(0))
-        values.append(expectation - posterior.kl_to_standard_normal().double())
-    return Estimate(torch.cat(values), torch.cat(errors))
+        summands = _of_each(vae.log_likelihood, z, images)
+        rest = -posterior.kl_to_standard_normal().double()
+    elif isinstance(posterior, Pushed):
+        z, log_density = posterior.push(nodes.to(posterior.log_weight))
+        log_joint = _of_each(vae.log_joint, z.flatten(1, 2), images).view(log_density.shape)
+        weight = posterior.log_weight.exp()[..., None]
+        summands = (weight * (log_joint - log_density)).sum(1)
+        rest = torch.zeros(len(images), dtype=torch.float64).to(images.device)
+    else:
+        raise ValueError("the bound is a quadrature for a diagonal Gaussian or a `Pushed` only")
+    weighted = (summands * mass).split(sizes, dim=1)
+    sums = torch.stack([part.sum(1) for part in weighted])
+    masses = torch.stack([part.sum() for part in mass.split(sizes)])
+    expectation = sums.sum(0) / masses.sum()
+    return Estimate(expectation + rest, (sums / masses[:, None] - expectation).abs().amax(0))
 
 
-def _posterior_grids(
+def _of_each(function: Callable[[Tensor, Tensor], Tensor], z: Tensor, images: Tensor) -> Tensor:
+    """Return a function of latent points `z` (N, M, q) and each one's image, float64 (N, M)."""
+    at_once = max(1, _POINTS_AT_ONCE // z.shape[1])
+    parts = [
+        function(some.flatten(0, 1), x.repeat_interleave(z.shape[1], dim=0)).view(len(x), -1)
+        for some, x in zip(z.split(at_once), images.split(at_once), strict=True)
+    ]
+    return torch.cat(parts).double()
+
+
+def posterior_grids(
     vae: VAE, images: Tensor, limit: float, resolution: int
 ) -> list[PosteriorGrid]:
-    """Return the grid of each of a few images (N, C, H, W), for one pass of the generator."""
+    """Return the grid of each of some images (N, C, H, W), for one pass of the generator."""
     _require_dimension(vae, 2)
     axis = _axis(vae, limit, resolution)
     images = require_intensities(vae, images)
@@ -338,10 +372,16 @@ def _posterior_grids(
 def _log_joint(vae: VAE, z: Tensor, pixels: Tensor) -> Tensor:
     """Return log p(x, z), shape (M, N), of all pairs of `z` (M, q) and images `pixels` (C H W, N).
 
-    log p(x|z) is x·l − Σ A(l) for the logits l at z, so one matrix product serves all pairs.
+    log p(x|z) is x·l − Σ A(l) for the logits l at z, so one matrix product serves all pairs. With
+    the Gaussian it is ‖x‖² and ‖g‖² apart from x·g for the images g at z, all over the variance.
     """
     logits = vae.generator.logits(z).flatten(1)
     log_prior = -0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+    if isinstance(vae, FlexibleVAE) and vae.likelihood == "gaussian":
+        precision, means = torch.exp(-2 * vae.log_deviation), torch.sigmoid(logits)
+        squares = 0.5 * precision * pixels.square().sum(0)
+        of_points = log_prior - 0.5 * precision * means.square().sum(1)
+        return (precision * means) @ pixels + of_points[:, None] + (vae.ceiling(pixels.T) - squares)
     log_partition = LIKELIHOODS[vae.likelihood](logits).sum(1)
     return logits @ pixels + (log_prior - log_partition)[:, None]
 
