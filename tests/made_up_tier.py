@@ -12,6 +12,7 @@ from PIL import Image
 from snakemake.utils import update_config
 
 from dgmpipe.config import Config, read_config
+from dgmpipe.evaluation.tables import summarise_seeds
 from dgmpipe.pages.claims import claims_with_effects
 from dgmpipe.pages.tiers import Tier
 from dgmpipe.plan.evaluations import REAL, evaluated_trainings
@@ -138,12 +139,6 @@ def _tables(config: Config, draw: Any) -> dict[str, pd.DataFrame]:
         ),
     }
     tables["vae_evidence"]["samples"] = 0
-    for name in ("flows", "generators", "vae_evidence"):
-        numbers = tables[name].drop(columns="seed").groupby("model", sort=False)
-        summary = numbers.agg(["mean", "std"]).rename(columns={"std": "sd"}, level=1)
-        summary.columns = ["_".join(pair) for pair in summary.columns]
-        summary.insert(0, "seeds", numbers.size())
-        tables[f"{name}_summary"] = summary.reset_index()
     tables["generator_differences"] = pd.DataFrame(
         {"seed": seed, "first": a, "second": b, "difference": 0.25, "standard_error": 0.0123}
         for place, a in enumerate(sources)
@@ -171,6 +166,13 @@ def _tables(config: Config, draw: Any) -> dict[str, pd.DataFrame]:
         for seed in config.seeds_of("otflow")
         for steps in (1, 2, 4, 8, 16, 32, 64)
     )  # fmt: skip
+    keys = {
+        "flows": ["model"], "generators": ["model"], "vae_evidence": ["model"],
+        "generator_differences": ["first", "second"], "class_histograms": ["model", "digit"],
+        "training_times": ["model"], "otflow_inverse_error": ["model", "rk4_steps"],
+    }  # fmt: skip
+    for name, of_rows in keys.items():
+        tables[f"{name}_summary"] = summarise_seeds(tables[name], of_rows)
     flows = tables["flows"].set_index(["model", "seed"])
     for name, study in config.studies.items():
         tables[f"study_{name}"] = pd.DataFrame(

@@ -111,7 +111,14 @@ def test_tables_have_all_models_and_seeds_and_a_summary_of_several() -> None:
         "trainings": [(model, seed) for model in sources for seed in (0, 3)]
     }
     assert len(tables["vae_evidence"].files["numbers"]) == 4
-    assert {"flows_summary", "vae_evidence_summary", "generators_summary"} <= set(tables)
+    summed = {name.removesuffix("_summary") for name in tables if name.endswith("_summary")}
+    assert summed == {
+        *("flows", "otflow_inverse_error", "vae_evidence", "generators", "generator_differences"),
+        *("class_histograms", "training_times"),
+    }
+    assert tables["class_histograms_summary"].params == {"keys": ["model", "digit"]}
+    one = {exhibit.name for exhibit in exhibits(_config())}
+    assert {name for name in one if name.endswith("_summary")} == {"generators_summary"}
 
 
 OWN_SEEDS = {

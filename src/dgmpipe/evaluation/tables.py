@@ -113,12 +113,12 @@ def training_times(files: Files) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def mean_and_deviation(files: Files) -> pd.DataFrame:
+def mean_and_deviation(files: Files, *, keys: Sequence[str] = ("model",)) -> pd.DataFrame:
     """Return the summary over seeds, as `summarise_seeds`, of the one table in `files`."""
-    return summarise_seeds(pd.read_csv(files["table"][0]))
+    return summarise_seeds(pd.read_csv(files["table"][0]), keys)
 
 
-def summarise_seeds(table: pd.DataFrame) -> pd.DataFrame:
+def summarise_seeds(table: pd.DataFrame, keys: Sequence[str] = ("model",)) -> pd.DataFrame:
     """Return a row a model: the number of seeds, then each column's mean and standard deviation.
 
     The standard deviation is that of a sample, with n − 1, and missing for a single seed.
@@ -126,15 +126,16 @@ def summarise_seeds(table: pd.DataFrame) -> pd.DataFrame:
     Standard errors within a training are left out: they are not what lies between trainings.
 
     Args:
-        table: Has the columns `model` and `seed` and numbers in all others.
+        table: Has the columns `seed` and `keys` and numbers in all others.
+        keys: Columns that tell apart what is averaged over the seeds.
 
     Example:
         >>> table = pd.DataFrame({"model": ["a", "a"], "seed": [0, 1], "loss": [1.0, 3.0]})
         >>> summarise_seeds(table).round(3).to_dict("records")
         [{'model': 'a', 'seeds': 2, 'loss_mean': 2.0, 'loss_sd': 1.414}]
     """
-    groups = table.groupby("model", sort=False)
-    without = ("model", "seed")
+    groups = table.groupby(list(keys), sort=False)
+    without = (*keys, "seed")
     columns = [c for c in table if c not in without and not str(c).endswith("_standard_error")]
     numbers = groups[columns]
     statistics = numbers.agg(["mean", "std"]).rename(columns={"std": "sd"}, level=1)

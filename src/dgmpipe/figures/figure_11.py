@@ -41,9 +41,9 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
     Each kind has a colour: DCGAN is blue, WGAN is orange. Models that start from random weights
     have dashed lines, those that start from another's generator solid ones; a second model of the
     same kind and start has markers. A line is the mean over the seeds, in a band from their least
-    to their greatest, and ends with its training; what ends before the longest says so. A thin
-    dotted line is the level of each model that others start from. The grey band is where real
-    images are: below the 95% quantile of `floor`, unless that is negative.
+    to their greatest with a thin line a seed, and ends with its training; what ends before the
+    longest says so. A thin dotted line is the level of each model that others start from. The grey
+    band is where real images are: below the 95% quantile of `floor`, unless that is negative.
 
     Args:
         curves: At least one model.
@@ -84,6 +84,7 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
                     alpha=0.2,
                     linewidth=0,
                 )
+                axes.plot(curve.steps, distances.T, color=colour, alpha=0.4, linewidth=0.4)
             last = np.asarray(curve.steps)[-1]
             if last < longest:
                 axes.annotate(

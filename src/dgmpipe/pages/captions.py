@@ -209,6 +209,7 @@ def _numbers(tier: Tier) -> dict[str, Any]:
     return {
         "config": config,
         "over": over,
+        "spanned": spanned,
         "tables": _Tables(tier),
         "titles": {name: config.title(name) for name in config.models} | {REAL: TITLES[REAL]},
         "shown": shown,

@@ -276,7 +276,7 @@ def _flow_tables(config: Config) -> list[Exhibit]:
                 "summaries": _of_trainings(config, flows, "summary.json"),
             },
         ),
-        *_summary(config, flows, "flows", "Flows, mean and deviation over seeds", FLOWS),
+        *_summary(config, flows, "flows", "Flows", FLOWS),
     ]
     continuous = [model for model in flows if config.models[model].kind == "otflow"]
     if continuous:
@@ -290,18 +290,26 @@ def _flow_tables(config: Config) -> list[Exhibit]:
                 {"trainings": evaluated_trainings(config, continuous)},
             )
         )
+        keys = ("model", "rk4_steps")
+        found += _summary(config, continuous, "otflow_inverse_error", "Inverse error", FLOWS, keys)
     return found
 
 
 def _summary(
-    config: Config, models: list[str], table: str, title: str, section: str
+    config: Config,
+    models: Iterable[str],
+    table: str,
+    title: str,
+    section: str,
+    keys: tuple[str, ...] = ("model",),
 ) -> list[Exhibit]:
-    """Return the table of means and deviations over the seeds of another table."""
-    if all(len(config.seeds_of(model)) == 1 for model in models):
+    """Return the table of means and deviations over the seeds of another table, if any."""
+    if all(len(evaluated_trainings(config, [model])) == 1 for model in models):
         return []
     function = "dgmpipe.evaluation.tables:mean_and_deviation"
-    files = {"table": [f"tables/{table}.csv"]}
-    return [Exhibit(f"{table}_summary", title, section, function, files, caption="summary")]
+    files, params = {"table": [f"tables/{table}.csv"]}, {"keys": list(keys)}
+    title = f"{title}, mean and deviation over seeds"
+    return [Exhibit(f"{table}_summary", title, section, function, files, params, "summary")]
 
 
 def _evidence_table(config: Config) -> list[Exhibit]:
@@ -317,7 +325,7 @@ def _evidence_table(config: Config) -> list[Exhibit]:
             {"numbers": _of_all(config, models, "evidence.json")},
             {"trainings": evaluated_trainings(config, models)},
         ),
-        *_summary(config, models, "vae_evidence", "Evidence, mean and deviation over seeds", VAES),
+        *_summary(config, models, "vae_evidence", "Evidence", VAES),
     ]
 
 
@@ -426,6 +434,9 @@ def _generator_tables(config: Config) -> list[Exhibit]:
             },
         )
     )
+    keys = ("first", "second")
+    title = "Generators against one another"
+    found += _summary(config, compared, "generator_differences", title, GANS, keys)
     found.append(
         Exhibit(
             "transport",
@@ -448,16 +459,19 @@ def _generator_tables(config: Config) -> list[Exhibit]:
             )
         )
     if judged:
+        digits = "Digits" if has_digits(config) else "Classes"
         found.append(
             Exhibit(
                 "class_histograms",
-                f"{'Digits' if has_digits(config) else 'Classes'} that the generators draw",
+                f"{digits} that the generators draw",
                 GANS,
                 f"{tables}:class_histograms",
                 {"classes": _of_all(config, judged, "classes.csv")},
                 {"trainings": evaluated_trainings(config, judged)},
             )
         )
+        keys = ("model", "digit")
+        found += _summary(config, judged, "class_histograms", digits, GANS, keys)
         (judge,) = config.of_family("judge")
         found.append(
             Exhibit(
@@ -487,7 +501,8 @@ def _times(config: Config) -> list[Exhibit]:
                 "times": [_trained(m, s, "time.json") for m, s in timed],
                 "benchmarks": [f"benchmarks/train/{m}_seed_{s}.tsv" for m, s in timed],
             },
-        )
+        ),
+        *_summary(config, dict(timed), "training_times", "Time and memory of the trainings", GANS),
     ]
 
 
