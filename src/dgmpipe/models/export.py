@@ -50,7 +50,7 @@ def export_generator(folder: str | Path) -> tuple[ExportedProgram, Tensor] | Non
         return None
     summary = json.loads(Path(folder, "summary.json").read_text(encoding="utf-8"))
     hyperparameters = json.dumps(summary["hyperparameters"])
-    # The VAE's and the GANs' generators have one program, as what sets them apart is in the weights.
+    # Generators of VAEs and GANs have one program, as only their weights tell them apart.
     key = str(generator) if type(generator) is Generator else summary["kind"] + hyperparameters
     if key not in _PROGRAMS:
         _PROGRAMS[key] = _program(summary["kind"], hyperparameters)
