@@ -4,7 +4,7 @@ __all__ = ["Interrupted", "UserError"]
 
 
 class UserError(Exception):
-    """A mistake that its user can mend: the message says what is wrong, where, and what to do.
+    """A mistake that the user can fix: the message says what is wrong, where, and what to do.
 
     Jobs of the workflow print the message without a traceback. Wrong arguments of a library
     function raise `ValueError` or `TypeError` instead.

@@ -541,7 +541,7 @@ def pages_tier(results: Path, folder: Path, templates: Path, configs: Path) -> N
 def pages_paper(results: tuple[Path, ...], images: Path, docs: Path, configs: Path) -> None:
     """Write docs/reproduction.md and docs/deviations.md from folders results/TIER.
 
-    Each row is from the first of them that has come so far.
+    Each row is from the first of them that has computed it.
 
     \b
     Example:

@@ -16,7 +16,7 @@ from dgmpipe.jobs.progress import progress_path, reported
 
 __all__ = ["job", "keep_freed_memory"]
 
-# What the machine refuses is for its user to mend, as a wrong config is.
+# What the machine refuses, the user can fix, as a mistake in a config.
 _REFUSALS = {
     **dict.fromkeys([errno.ENOSPC, errno.EDQUOT], "make room"),
     **dict.fromkeys([errno.EROFS, errno.EACCES, errno.EPERM], "allow it to be read and written"),
@@ -115,7 +115,7 @@ def keep_freed_memory() -> None:
 
 
 def _end_with_parent() -> None:
-    """Send this process SIGTERM when its parent is no more, for nobody waits for it then."""
+    """Send this process SIGTERM when its parent has exited, as nobody waits for it then."""
     parent = os.getppid()
 
     def watch() -> None:

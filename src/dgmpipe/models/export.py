@@ -1,6 +1,5 @@
 """Trained generators as programs of torch alone, which run where this package is not installed."""
 
-import functools
 import json
 from pathlib import Path
 
@@ -9,11 +8,14 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
 from dgmpipe.models.flow import DIM, Flow
+from dgmpipe.models.generator import Generator
 from dgmpipe.models.storage import load_model, untrained_model
 
 __all__ = ["export_generator"]
 
 _NUM_EXAMPLES = 4  # of a single one export would conclude that all batches have one
+# To follow a generator's operations takes up to seconds, as for OT-Flow's 32 evaluations of ∇Φ.
+_PROGRAMS: dict[str, tuple[ExportedProgram, Tensor]] = {}
 
 
 class _Points(nn.Module):
@@ -31,8 +33,8 @@ def export_generator(folder: str | Path) -> tuple[ExportedProgram, Tensor] | Non
     """Return the generator x = g_θ(z) of a trained model, and latent points to try it on.
 
     The program is the list of the operations that the generator does, with its weights, for any
-    number of latent points `z` (N, q). The next call for a model with the same hyperparameters
-    may put other weights into the same program.
+    number of latent points `z` (N, q). The next call for a model with the same layers may put other
+    weights into the same program.
 
     Args:
         folder: Folder of the trained model.
@@ -47,7 +49,12 @@ def export_generator(folder: str | Path) -> tuple[ExportedProgram, Tensor] | Non
     if generator is None:
         return None
     summary = json.loads(Path(folder, "summary.json").read_text(encoding="utf-8"))
-    program, z = _program(summary["kind"], json.dumps(summary["hyperparameters"]))
+    hyperparameters = json.dumps(summary["hyperparameters"])
+    # Generators of VAEs and GANs have one program, as only their weights tell them apart.
+    key = str(generator) if type(generator) is Generator else summary["kind"] + hyperparameters
+    if key not in _PROGRAMS:
+        _PROGRAMS[key] = _program(summary["kind"], hyperparameters)
+    program, z = _PROGRAMS[key]
     for name, tensor in generator.state_dict().items():
         program.state_dict[name].copy_(tensor)
     return program, z
@@ -57,7 +64,6 @@ def _generator(network: nn.Module) -> nn.Module | None:
     return _Points(network) if isinstance(network, Flow) else getattr(network, "generator", None)
 
 
-@functools.cache  # following OT-Flow's 32 evaluations of ∇Φ takes seconds
 def _program(kind: str, hyperparameters: str) -> tuple[ExportedProgram, Tensor]:
     """Return the program of an untrained generator, and latent points (4, q)."""
     network = untrained_model(kind, json.loads(hyperparameters))

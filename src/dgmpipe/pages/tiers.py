@@ -37,7 +37,7 @@ TITLES = PAPER_MODELS | {REAL: "real training images"}
 class Tier:
     """The results of a tier; of several seeds the one that figures show.
 
-    What a tier has not come to raises FileNotFoundError.
+    What a tier has not computed yet raises FileNotFoundError.
 
     Args:
         results: Folder `results/{tier}`.

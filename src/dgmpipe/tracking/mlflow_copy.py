@@ -142,7 +142,7 @@ class Copy:
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        with _taking_turns():
+        with _exclusive_database():
             self._client = _client()
             experiment = _although_others_do(lambda: _experiment_id(self._client, record.tier))
             self._experiment = experiment
@@ -354,7 +354,7 @@ def close_abandoned(tier: str, living: Callable[[], Collection[str]]) -> None:
         living: Returns the `id` of each record of this folder and tier whose process goes on.
             Every run has a record before it begins, so that it is called after runs are listed.
     """
-    with _taking_turns():
+    with _exclusive_database():
         client = _client()
         experiment = _experiment_id(client, tier)
     running = client.search_runs([experiment], "attributes.status = 'RUNNING'")
@@ -378,7 +378,7 @@ def follow_folder() -> int:
         return 0
     root, mark = _artifacts(), f"/{_ARTIFACTS}/"
     with (
-        _taking_turns(),
+        _exclusive_database(),
         contextlib.closing(sqlite3.connect(path, timeout=_LOCK_PATIENCE)) as database,
         database,
     ):
@@ -451,7 +451,7 @@ def _connect(uri: str) -> None:
 
 
 @contextlib.contextmanager
-def _taking_turns() -> Iterator[None]:
+def _exclusive_database() -> Iterator[None]:
     """Let one process at a time open a local database, and fail soon if it cannot be written.
 
     Several that open a fresh one at once, or are the first to name an experiment or a dataset,

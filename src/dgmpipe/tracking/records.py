@@ -169,7 +169,7 @@ class Record:
     def may_be_continued_by(self, other: "Record") -> bool:
         """Return whether another training takes up where this one, interrupted, left off.
 
-        Not if its config, data, seed or code differ, nor while a process on this machine is at it.
+        Not if its config, data, seed or code differ, nor while a process here works on it.
         """
         if self.status == "FINISHED" or self.tags["dgmpipe.key"] != other.tags["dgmpipe.key"]:
             return False

@@ -493,7 +493,7 @@ def _complete(record: Record, measures: Mapping[str, float] | None = None) -> "C
 def _add_model(record: Record, copy: "Copy") -> None:
     """Log the generator of a training; one that torch cannot export costs a warning."""
     summary = record.file("summary.json")
-    # A judge makes nothing, and of a kind that there is no more there is no code.
+    # A judge generates nothing, and the code of a kind may have been removed.
     if summary is None or record.tags.get("kind") not in KINDS or record.tags["family"] == "judge":
         return
     from dgmpipe.models.export import export_generator
