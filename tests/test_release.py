@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,18 @@ def wheel(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         names = {name.removeprefix("dgmpipe-9.8.7/") for name in sdist.getnames()}
     assert {"pyproject.toml", "workflow/Snakefile", "config/smoke.yaml", "scripts/train.py"} < names
     return folder / "dist/dgmpipe-9.8.7-py3-none-any.whl"
+
+
+@pytest.mark.slow
+def test_an_editable_installation_has_no_copy_of_the_workflow(
+    project: Path, tmp_path: Path
+) -> None:
+    program = "import sys; from hatchling.build import build_editable; build_editable(sys.argv[1])"
+    _run(sys.executable, "-c", program, tmp_path, folder=project)
+    (editable,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(editable) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+        assert [archive.read(name).decode() for name in names] == [f"{project}/src"]
 
 
 @pytest.fixture(scope="module")
