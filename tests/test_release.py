@@ -2,18 +2,24 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
+from snakemake.cli import parse_args
 
 import dgmpipe
+from dgmpipe.commands import run
+from dgmpipe.commands.app import main
 from dgmpipe.commands.run import project_folder, snakemake_command
 from dgmpipe.errors import UserError
 from trainings import make_up
@@ -99,6 +105,18 @@ def wheel(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "dist/dgmpipe-9.8.7-py3-none-any.whl"
 
 
+@pytest.mark.slow
+def test_an_editable_installation_has_no_copy_of_the_workflow(
+    project: Path, tmp_path: Path
+) -> None:
+    program = "import sys; from hatchling.build import build_editable; build_editable(sys.argv[1])"
+    _run(sys.executable, "-c", program, tmp_path, folder=project)
+    (editable,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(editable) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+        assert [archive.read(name).decode() for name in names] == [f"{project}/src"]
+
+
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with nothing but the wheel, that finds its dependencies in this one's."""
@@ -177,14 +195,39 @@ def test_the_workflow_of_a_wheel_refuses_code_of_another_environment(
     folder = fresh_copy(tmp_path)
     shutil.rmtree(folder / "workflow")
     snakefile = _package(installed) / "project/workflow/Snakefile"
-    run = snakemake(folder, "-n", "--snakefile", str(snakefile), "all")
-    assert run.returncode != 0
-    said = run.stdout + run.stderr
+    refused = snakemake(folder, "-n", "--snakefile", str(snakefile), "all")
+    assert refused.returncode != 0
+    said = refused.stdout + refused.stderr
     assert f"this workflow's code is {_package(installed)}, but" in said
     assert "dgmpipe run" in said
 
 
 # --- the command that is run ---------------------------------------------------------------------
+
+RUNS = sorted(
+    line.strip()
+    for page in ("README.md", "docs/commands.md")
+    for line in (ROOT / page).read_text(encoding="utf-8").splitlines()
+    if line.strip().startswith("dgmpipe run -")
+)
+
+
+@pytest.mark.parametrize("line", RUNS)
+def test_what_the_docs_show_of_run_is_understood(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Snakemake's own parser takes it; what it then does is for other tests."""
+    monkeypatch.chdir(tmp_path)
+    commands: list[list[str]] = []
+    monkeypatch.setattr(run, "become", commands.append)
+    result = CliRunner().invoke(main, shlex.split(line)[1:])
+    assert result.exit_code == 0, result.output
+    (command,) = commands
+    _, parsed = parse_args(command[3:])
+    assert Path(parsed.snakefile) == ROOT / "workflow/Snakefile"
+    assert set(parsed.targets) == {"all", "trainings"} & set(shlex.split(line))
+    assert all(Path(path).is_file() for path in parsed.configfile)
+    assert Path(parsed.directory) == Path("there" if "--directory" in line else ".")
 
 
 def test_files_are_those_of_the_folder_and_else_those_of_the_project(

@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -421,12 +420,13 @@ def run(
       dgmpipe run --cores 4 --dry-run --config seeds=[0,1] trainings
       dgmpipe run --workflow-profile workflow/profiles/slurm all
     """
-    from dgmpipe.commands.run import snakemake_command
+    from dgmpipe.commands.run import become, snakemake_command
 
-    command = snakemake_command(
-        arguments, directory=directory, configfiles=configfiles, config=config, profile=profile
+    become(
+        snakemake_command(
+            arguments, directory=directory, configfiles=configfiles, config=config, profile=profile
+        )
     )
-    os.execv(command[0], command)
 
 
 @main.command()

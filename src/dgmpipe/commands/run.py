@@ -1,12 +1,14 @@
 """The workflow in any folder, by Snakemake and the Snakefile that belongs to this package."""
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 from dgmpipe.errors import UserError
 
-__all__ = ["project_folder", "snakemake_command"]
+__all__ = ["become", "project_folder", "snakemake_command"]
 
 _PACKAGE = Path(__file__).parents[1]
 
@@ -57,6 +59,11 @@ def snakemake_command(
     command += ["--snakefile", str(project / "workflow/Snakefile")]
     command += ["--workflow-profile", str(_found(profile, project))] if profile else []
     return [*command, "--directory", str(directory), *arguments]
+
+
+def become(command: list[str]) -> NoReturn:
+    """Run a command in place of this process, with its terminal and its signals."""
+    os.execv(command[0], command)
 
 
 def _found(path: Path, project: Path) -> Path:
