@@ -369,7 +369,8 @@ DEVIATIONS = [
         "code, Fig. 11",
         "energy statistic of 64 images against 64, with √(d² + 0.1), diagonal included, divided by"
         " 128, summed over 1,000 steps, no p-value",
-        "unbiased distance of 10,000 against 10,000 with standard error and permutation test",
+        "unbiased distance of thousands of images from all test images, with standard error and"
+        " permutation test",
         _noise_floor,
     ),
     Deviation(
