@@ -360,6 +360,36 @@ def test_a_frame_draws_each_generator_once(opened: Page) -> None:
     assert opened.evaluate("() => dgmpipe.benchmark(5)") > 0
 
 
+def test_every_control_has_a_name(opened: Page) -> None:
+    nameless = opened.evaluate(
+        """() => [...document.querySelectorAll("input, select, button, [role=application]")]
+            .filter((e) => !(e.getAttribute("aria-label") ?? e.textContent.trim())
+                && ![...(e.labels ?? [])].some((label) => label.textContent.trim()))
+            .map((e) => e.outerHTML)"""
+    )
+    assert nameless == []
+
+
+def test_arrow_keys_go_through_the_test_images(opened: Page) -> None:
+    images = opened.locator("#posterior [data-name=thumbnails] button")
+    assert images.evaluate_all("all => all.filter(e => e.tabIndex === 0).length") == 1
+    images.nth(0).press("ArrowRight")
+    images.nth(1).press("Enter")
+    assert images.nth(1).get_attribute("aria-pressed") == "true"
+    assert images.evaluate_all("all => all.findIndex(e => e.tabIndex === 0)") == 1
+
+
+def test_on_paper_it_is_light(opened: Page) -> None:
+    picture = "document.querySelector('#explorer canvas').toDataURL()"
+    light = opened.evaluate(picture)
+    opened.emulate_media(color_scheme="dark")
+    opened.wait_for_function(f"light => {picture} !== light", arg=light)
+    opened.emulate_media(media="print")
+    opened.wait_for_function(f"light => {picture} === light", arg=light)
+    assert opened.locator("nav").is_hidden()
+    opened.emulate_media(media="screen", color_scheme="light")
+
+
 def test_touch_drags_the_point(browser: Browser, folder: Path) -> None:
     context = browser.new_context(has_touch=True, viewport={"width": 400, "height": 800})
     page = context.new_page()

@@ -223,6 +223,7 @@ export function startPosterior(vaes, encoders, images) {
       return button;
     }),
   );
+  mark();
   element("posterior", "thumbnails").addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!by) return;
