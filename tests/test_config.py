@@ -304,6 +304,42 @@ MISTAKES = {
         _set("studies", {"s": {"question": "?", "sweep": "t", "x": "width", "measures": ["a.b"]}}),
         "studies.s.sweep names t, which sweeps does not have",
     ),
+    "a study of a model that there is not": (
+        _set("studies", {"s": {"question": "?", "models": ["realnvq"], "measures": ["flow.kl"]}}),
+        "studies.s.models names realnvq, which models does not have",
+    ),
+    "a study of models and of a sweep": (
+        _set(
+            "studies",
+            {"s": {"question": "?", "models": ["vae"], "sweep": "t", "measures": ["a.b"]}},
+        ),
+        "studies.s must have either models, or sweep and x, not both",
+    ),
+    "a study of nothing": (
+        _set("studies", {"s": {"question": "?", "sweep": "t", "measures": ["a.b"]}}),
+        "studies.s must have sweep and x, or models in the place of both",
+    ),
+    "a line across a panel that there is not": (
+        _set(
+            "studies",
+            {
+                "s": {
+                    "question": "?",
+                    "models": ["realnvp"],
+                    "measures": ["flow.kl"],
+                    "lines": {"flow.lk": ["flow.kde_2000_kl"]},
+                }
+            },
+        ),
+        "studies.s.lines names flow.lk, which measures does not",
+    ),
+    "a divergence from points without a density": (
+        _set(
+            "models.radial",
+            {"like": "realnvp", "kind": "radial", "objective": "reverse_kl", "data": "a.csv"},
+        ),
+        "models.radial must have data: moons with objective: reverse_kl",
+    ),
     "a study whose name leaves results": (
         _set(
             "studies", {"../x": {"question": "?", "sweep": "s", "x": "width", "measures": ["a.b"]}}
@@ -560,6 +596,24 @@ def test_a_model_has_the_settings_of_the_one_that_it_is_like() -> None:
     assert other.model_dump(exclude={"clip"}) == like.model_dump(exclude={"clip"})
     assert read.setting("other", "clip") == 0.02
     assert read.title("other") == "other"
+
+
+def test_a_model_of_another_kind_has_the_settings_that_both_kinds_share() -> None:
+    config = copy.deepcopy(TIERS["paper"])
+    config["models"]["realnvp"] |= {"noise": 0.1, "num_layers": 3, "standardised": True}
+    config["models"]["maf"] = {"like": "realnvp", "kind": "maf", "learning_rate": 0.002}
+    config["models"]["planar"] = {"like": "maf", "kind": "planar", "standardised": False}
+    config["models"]["other"] = {"like": "maf", "kind": "iaf", "width": 8}
+    read = read_config(config)
+    maf, planar = read.models["maf"], read.models["planar"]
+    like = read.models["realnvp"]
+    for key in ("steps", "batch_size", "noise", "evaluate_every", "held_out_size"):
+        assert getattr(maf, key) == getattr(planar, key) == getattr(like, key)
+    assert (maf.learning_rate, planar.learning_rate) == (0.002, 0.002)
+    assert (maf.standardised, planar.standardised) == (True, False)
+    # What a layer is differs from kind to kind, unless their settings are one class.
+    assert (maf.num_layers, planar.num_layers) == (6, 32)
+    assert (read.models["other"].num_layers, read.models["other"].width) == (6, 8)
 
 
 def test_settings_have_the_papers_values_where_they_are_left_out() -> None:

@@ -138,7 +138,8 @@ def draw_study(**changes):
         "log_x": True,
         "log_y": ["flow.kl"],
     }
-    return figure_study(some_study(), **settings | changes)
+    settings |= changes
+    return figure_study(settings.pop("table", some_study()), **settings)
 
 
 FIGURES = {
@@ -478,6 +479,35 @@ def test_a_study_of_what_is_no_number_has_its_values_side_by_side():
     axes, *_ = panels(figure_study(table, x="likelihood", measures=["flow.kl"], titles=titles))
     labels = [tick.get_text() for tick in axes.get_xticklabels()]
     assert labels == ["bernoulli", "continuous_bernoulli"]
+
+
+def test_a_study_of_models_has_a_row_for_each() -> None:
+    table = some_study().groupby(["model", "seed"], as_index=False).mean()
+    table["flow.truth"] = 0.25
+    figure = draw_study(table=table, x=None, lines={"flow.kl": ["flow.truth"]})
+    left, right = panels(figure)
+    assert [label.get_text() for label in left.get_yticklabels()] == ["Real NVP", "OT-Flow"]
+    (bars,) = left.containers
+    mean = table.groupby("model")["flow.kl"].mean()
+    assert bars.lines[0].get_xdata().tolist() == pytest.approx(mean.tolist())
+    (segments,) = bars.lines[2]
+    ends = np.array(segments.get_segments())[:, :, 0]
+    assert ends == pytest.approx(np.array([[0.0867, 0.1733]] * 2), abs=1e-3)
+    assert left.get_xscale() == "log"
+    assert right.get_xscale() == "linear"
+    # What could not be measured of a model leaves its row empty.
+    drawn = np.array(right.containers[0].lines[0].get_xdata(), float)
+    assert np.isnan(drawn).tolist() == [False, True]
+    (line,) = [line for line in left.lines if line.get_label() == "truth"]
+    assert set(line.get_xdata()) == {0.25}
+
+
+def test_a_study_of_a_sweep_has_lines_across_its_panels() -> None:
+    table = some_study().assign(**{"flow.floor": 0.25})
+    figure = draw_study(table=table, lines={"flow.kl": ["flow.floor"]})
+    (line,) = [line for line in panels(figure)[0].lines if line.get_label() == "floor"]
+    assert set(line.get_ydata()) == {0.25}
+    assert "floor" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 @pytest.mark.parametrize(("x", "measure"), [("nose", "flow.kl"), ("noise", "flow.lk")])

@@ -32,14 +32,14 @@ FLOWS = {
     "maf": lambda: MAF(2, 32),
     "iaf": lambda: IAF(3, 64),
     "nsf": NeuralSplineFlow,
-    "planar": lambda: PlanarFlow(8),
+    "planar": PlanarFlow,
     "radial": RadialFlow,
     "flow_matching": lambda: FlowMatching(32, num_steps=64),
 }
 CONTINUOUS = ("otflow", "flow_matching")
 TOLERANCE = dict.fromkeys(FLOWS, 1e-12) | dict.fromkeys(CONTINUOUS, 1e-7)
 STATES = dict.fromkeys(FLOWS, 7) | dict.fromkeys(CONTINUOUS, 65)
-STATES |= {"nice": 8, "maf": 3, "iaf": 4, "nsf": 5, "planar": 9, "radial": 33}
+STATES |= {"nice": 8, "maf": 3, "iaf": 4, "nsf": 5, "planar": 33, "radial": 33}
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 

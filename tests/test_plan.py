@@ -19,7 +19,7 @@ from dgmpipe.errors import UserError
 from dgmpipe.plan import digests
 from dgmpipe.plan.companion import companion_files
 from dgmpipe.plan.digests import config_digest, source_digest
-from dgmpipe.plan.evaluations import EVALUATIONS, subjects
+from dgmpipe.plan.evaluations import EVALUATIONS, measurable, subjects
 from dgmpipe.plan.exhibits import exhibits, figure_of_model
 from dgmpipe.plan.trainings import (
     data_digest,
@@ -71,7 +71,7 @@ def test_evaluations_belong_to_families_and_to_what_a_model_can_do() -> None:
 def test_rules_have_names_of_their_own(study: Path | None) -> None:
     config = copy.deepcopy(LAPTOP)
     if study:
-        config |= yaml.safe_load(study.read_text(encoding="utf-8"))
+        update_config(config, yaml.safe_load(study.read_text(encoding="utf-8")))
     read = read_config(config)
     names = [*(evaluation.name for evaluation in EVALUATIONS), *_names(read)]
     assert len(set(names)) == len(names)
@@ -196,6 +196,30 @@ def test_a_study_needs_its_points_and_nothing_else() -> None:
     assert table.files == {
         "flow": [f"evaluation/realnvp@noise={n}/seed_0/flow.json" for n in (0.1, 0.2)]
     }
+
+
+def test_a_study_of_models_needs_these_and_has_what_is_drawn_across_its_panels() -> None:
+    asked = {"question": "?", "models": ["otflow", "realnvp"], "measures": ["lab.kl"]}
+    config = _config(studies={"s": asked | {"lines": {"lab.kl": ["flow.kde_2000_kl"]}}})
+    figure, table = (e for e in exhibits(config) if e.name.startswith("study_s"))
+    assert table.files == {
+        name: [f"evaluation/{model}/seed_0/{name}.json" for model in ("otflow", "realnvp")]
+        for name in ("lab", "flow")
+    }
+    assert table.params["measures"] == ["lab.kl", "flow.kde_2000_kl"]
+    assert figure.params["x"] is None
+    assert figure.params["titles"] == {"otflow": "OT-Flow", "realnvp": "Real NVP"}
+
+
+def test_the_paths_of_a_standardised_otflow_are_not_measured() -> None:
+    standardised = {"like": "otflow", "standardised": True}
+    config = _models(mine=standardised)
+    numbers = measurable()["flow"].numbers
+    assert set(numbers(config, "otflow")) > set(numbers(config, "mine"))
+    errors = next(e for e in exhibits(config) if e.name == "otflow_inverse_error")
+    assert errors.params["models"] == ["otflow"]
+    alone = LAPTOP["models"]["otflow"] | {"standardised": True}
+    assert "otflow_inverse_error" not in _names(_models(otflow=alone))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The blocks of the config other than the models: data, evaluation, cluster, sweeps, studies."""
 
+from itertools import chain
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -118,6 +119,24 @@ class FlowEvaluation(Block):
     )
     num_latent: Annotated[Whole, Field(ge=10, le=20000)] = documented(
         "points for the test that the latent distribution is normal; its cost grows with the square"
+    )
+
+
+class LabEvaluation(Block):
+    """Of a flow of the moons, for studies: everything that their known density allows."""
+
+    num_transported: Annotated[Whole, Field(ge=10, le=10000)] = documented(
+        "points of a sample for the Wasserstein distance; its time grows with the third power", 1000
+    )
+    num_draws: Annotated[Whole, Field(ge=2)] = documented("how often samples are drawn for it", 5)
+    num_latent: Annotated[Whole, Field(ge=10)] = documented(
+        "latent points at which the Jacobian is taken", 2000
+    )
+    num_timed: Count = documented(
+        "points that are sampled, and whose likelihood is evaluated, against the clock", 10000
+    )
+    num_known: Annotated[Whole, Field(ge=100)] = documented(
+        "points that a Gaussian mixture and a kernel density estimate know, to compare with", 2000
     )
 
 
@@ -249,6 +268,7 @@ class Evaluation(Block):
     """What is computed of the trained models."""
 
     flows: FlowEvaluation
+    lab: LabEvaluation = documented("of a flow of the moons, for studies", LabEvaluation())
     posterior: PosteriorEvaluation
     evidence: EvidenceEvaluation
     latent: LatentEvaluation
@@ -287,18 +307,38 @@ class Cluster(Block):
 
 
 class Study(Block):
-    """A question, and the sweep that answers it."""
+    """A question, and the sweep or the models that answer it."""
 
     question: str = documented("what is asked, with its place in the paper")
-    sweep: str = documented("the sweep whose points answer it")
-    x: str = documented("the swept key along the figure's axis")
+    sweep: str | None = documented("the sweep whose points answer it", None)
+    x: str | None = documented("the swept key along the figure's axis", None)
+    models: Annotated[list[str], AfterValidator(unique)] = documented(
+        "in the place of both, the models that answer it, one below the other in the figure", []
+    )
     measures: Annotated[list[str], Field(min_length=1)] = documented(
-        "each a panel of the figure: an evaluation (`flow`, `evidence`, `energy`, `quality`), a dot"
-        " and a number that it gives, such as `flow.kl`"
+        "each a panel of the figure: an evaluation (`flow`, `lab`, `evidence`, `energy`,"
+        " `quality`), a dot and a number that it gives, such as `flow.kl`"
+    )
+    lines: dict[str, list[str]] = documented(
+        "by measure, numbers that are drawn as lines across its panel, such as what the truth has",
+        {},
     )
     log_x: Switch = documented("whether the axis is logarithmic", False)
     log_y: Annotated[list[str], Field()] = documented("measures with a logarithmic axis", [])
     note: str = documented("what is to be known of the answer", "")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.models and (self.sweep or self.x):
+            raise ValueError("must have either models, or sweep and x, not both")
+        if not self.models and not (self.sweep and self.x):
+            raise ValueError("must have sweep and x, or models in the place of both")
+        return self
+
+    @property
+    def numbers(self) -> list[str]:
+        """The measures, and what is drawn as lines."""
+        return list(dict.fromkeys([*self.measures, *chain.from_iterable(self.lines.values())]))
 
 
 class General(Block):

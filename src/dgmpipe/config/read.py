@@ -68,6 +68,13 @@ class Config:
     sweeps: dict[str, list[Point]]
     studies: dict[str, Study]
 
+    def points(self, study: str) -> list[Point]:
+        """Return what answers a study: the points of its sweep, or models, that set nothing."""
+        asked = self.studies[study]
+        if asked.sweep:
+            return self.sweeps[asked.sweep]
+        return [Point(name, name, {}, self.models[name].model_dump()) for name in asked.models]
+
     def kind(self, model: str) -> Kind:
         """Return the kind of a model."""
         return KINDS[self.models[model].kind]
@@ -130,7 +137,8 @@ def read_config(config: Mapping[str, Any]) -> Config:
     Numbers may be text, as Snakemake's command line gives them, and whole numbers may be written
     as others, such as 1.0e+3. Models that are null are left out: a config that is laid over another
     has no other way to say so. A model that is `like` another has that model's settings but for
-    those that it gives itself.
+    those that it gives itself; if it is of another kind, those that both kinds have in common, such
+    as the steps.
 
     Raises:
         UserError: If a key is unknown or missing, a value is not allowed, or two values do not go
@@ -225,9 +233,20 @@ def _model_blocks(models: Any) -> dict[str, dict[str, Any]]:
             raise UserError(f"models.{name} is like {other}, which is like itself")
         inherited = resolve(other, (*above, name))
         inherited.pop("title", None)
-        return {**inherited, **block}
+        return {**_shared(inherited, block), **block}
 
     return {name: resolve(name) for name in given}
+
+
+def _shared(inherited: dict[str, Any], block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a block has of one that it is like: of another kind what both kinds share."""
+    kinds = inherited.get("kind"), block.get("kind")
+    if None in kinds or kinds[0] == kinds[1] or not all(kind in KINDS for kind in kinds):
+        return inherited
+    theirs, ours = (KINDS[str(kind)].settings for kind in kinds)
+    shared = next(c for c in theirs.__mro__ if c is not theirs and issubclass(ours, c))
+    assert issubclass(shared, BaseModel)
+    return {key: value for key, value in inherited.items() if key in shared.model_fields}
 
 
 def _settings(name: str, block: Mapping[str, Any], at: str) -> ModelSettings:
@@ -327,13 +346,17 @@ def _contradictions(config: Config) -> Iterator[str]:
     for name, study in config.studies.items():
         if not re.fullmatch(r"[\w-]+", name):
             yield f"studies.{name}: a study's name has letters, digits, - and _, as it names files"
-        if study.sweep not in config.sweeps:
+        for model in study.models:
+            if model not in config.models:
+                yield f"studies.{name}.models names {model}, which models does not have"
+        if study.sweep and study.sweep not in config.sweeps:
             yield f"studies.{name}.sweep names {study.sweep}, which sweeps does not have"
-        elif study.x not in config.sweeps[study.sweep][0].values:
+        elif study.sweep and study.x not in config.sweeps[study.sweep][0].values:
             yield f"studies.{name}.x must be a key of the sweep {study.sweep}, not {study.x!r}"
-        for measure in study.log_y:
-            if measure not in study.measures:
-                yield f"studies.{name}.log_y names {measure}, which measures does not"
+        for key, named in (("log_y", study.log_y), ("lines", study.lines)):
+            for measure in named:
+                if measure not in study.measures:
+                    yield f"studies.{name}.{key} names {measure}, which measures does not"
 
 
 def _seeds(config: Config) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Planar and radial flows: layers that push the plane along a line, or to and from a point."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = ["PlanarFlow", "PlanarTask", "RadialFlow", "RadialTask"]
 
 # After so many halvings of the range of a root two steps of Newton's method come to its last digit.
 _BISECTIONS = 30
+_SOFTPLUS_1 = math.log(math.e - 1)  # of which softplus is 1
 
 
 class _Layer(nn.Module):
@@ -90,9 +92,13 @@ class _Planar(_Layer):
         self.b = nn.Parameter(torch.randn(()))
 
     def direction(self) -> Tensor:
-        """Return the u of which wᵀu > −1, without which the layer has no inverse, (2,)."""
+        """Return the u of which wᵀu > −1, without which the layer has no inverse, (2,).
+
+        It is 0 where the parameter is.
+        """
         along = self.w @ self.u
-        return self.u + (F.softplus(along) - 1 - along) * self.w / self.w.square().sum()
+        allowed = F.softplus(along + _SOFTPLUS_1) - 1
+        return self.u + (allowed - along) * self.w / self.w.square().sum()
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         u = self.direction()

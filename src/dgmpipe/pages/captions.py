@@ -234,14 +234,15 @@ def _numbers(tier: Tier) -> dict[str, Any]:
 def _answers(config: Config, study: str, table: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield for each model and measure of a study what was measured at each swept value."""
     measures = config.studies[study].measures
-    keys = [name for name in table if name not in ("model", "seed", *measures)]
+    keys = [name for name in table if name not in ("model", "seed", *config.studies[study].numbers)]
     for model, measure in itertools.product(table["model"].unique(), measures):
-        of_points = table[table["model"] == model].groupby(keys, sort=False)[measure]
+        rows = table[table["model"] == model]
+        of_points = rows.groupby(keys, sort=False)[measure] if keys else [((), rows[measure])]
         numbers = []
         for values, found in of_points:
             at = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in zip(keys, values, strict=True))
             if found.notna().all():
-                numbers.append(f"{pm(found.mean(), found.std())} at {at}")
+                numbers.append(pm(found.mean(), found.std()) + (f" at {at}" if at else ""))
         if numbers:
             words = measure.split(".", 1)[1].replace("_", " ")
             yield {"model": config.title(model), "measure": words, "numbers": numbers}

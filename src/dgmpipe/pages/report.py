@@ -439,14 +439,14 @@ def _studies(tier: Tier, shown: list[_Shown]) -> Iterator[dict[str, Any]]:
         if table is None:
             continue
         numbers = tier.table(f"study_{name}")
-        keys = [key for key in numbers if key not in ("seed", *study.measures)]
+        keys = [key for key in numbers if key not in ("seed", *study.numbers)]
         yield {
             "id": f"study-{name}",
             "title": f"Study {name.replace('_', ' ')}",
             "question": study.question,
-            "seeds": _seeds_of(tier.config.sweeps[study.sweep], tier),
+            "seeds": _seeds_of(tier.config.points(name), tier),
             "note": _as_html(study.note),
-            "answer": over_seeds(numbers, keys, study.measures, _titles(tier)),
+            "answer": over_seeds(numbers, keys, study.numbers, _titles(tier)),
             # Without what their captions say where they stand alone.
             "table": table._replace(caption="<p>Every point of the sweep, seed by seed.</p>"),
             "figure": figure and figure._replace(caption=f"<p>{bars}</p>"),

@@ -9,7 +9,15 @@ from typing import Any
 from dgmpipe.config import Config
 from dgmpipe.config.kinds import Family
 
-__all__ = ["EVALUATIONS", "REAL", "Evaluation", "evaluated_trainings", "measurable", "subjects"]
+__all__ = [
+    "EVALUATIONS",
+    "REAL",
+    "Evaluation",
+    "evaluated_trainings",
+    "has_paths",
+    "measurable",
+    "subjects",
+]
 
 # Stands for real training images in a generator's place: what a perfect generator would get.
 REAL = "real"
@@ -37,6 +45,7 @@ def _with_errors(*names: str) -> tuple[str, ...]:
     return tuple(chain.from_iterable((name, f"{name}_standard_error") for name in names))
 
 
+_COSTS = ("passes", "seconds")
 _OF_FLOWS = (
     *_with_errors("nll"),
     *("inverse_error", "mass"),
@@ -88,9 +97,32 @@ _OF_QUALITY = (
 )
 
 
+def _of_the_moons(config: Config, model: str) -> bool:
+    return bool(config.setting(model, "data") == "moons")
+
+
+_OF_LAB = (
+    *chain.from_iterable(
+        (name, f"{name}_error")
+        for name in ("kl", "reverse_kl", "total_variation", "hellinger", "mass")
+    ),
+    *("joined_at", "true_joined_at", *_with_errors("w1"), "w1_upper"),
+    *("singular_value_largest", "singular_value_smallest"),
+    *("condition_median", "condition_95", "condition_largest", "inverse_error", "parameters"),
+    *(f"{of}_{what}" for of in ("training", "sampling", "likelihood") for what in _COSTS),
+    *_with_errors("mixture_kl", "kernel_kl"),
+    "mixture_components",
+)
+
+
 def _flow_numbers(config: Config, model: str) -> tuple[str, ...]:
-    of_moons = _OF_THE_MOONS if config.setting(model, "data") == "moons" else ()
-    return (*_OF_FLOWS, *of_moons, *(_OF_PATHS if config.models[model].kind == "otflow" else ()))
+    of_moons = _OF_THE_MOONS if _of_the_moons(config, model) else ()
+    return (*_OF_FLOWS, *of_moons, *(_OF_PATHS if has_paths(config, model) else ()))
+
+
+def has_paths(config: Config, model: str) -> bool:
+    """Return whether the paths of a flow are measured: of an OT-Flow that ends in no other map."""
+    return config.models[model].kind == "otflow" and not config.setting(model, "standardised")
 
 
 @dataclass(frozen=True)
@@ -147,6 +179,16 @@ EVALUATIONS = (
         "flows",
         images=False,
         numbers=_flow_numbers,
+    ),
+    Evaluation(
+        "flow_lab",
+        ("flow",),
+        "dgmpipe.evaluation.flow_lab:evaluate_lab",
+        {"numbers": "lab.json"},
+        "lab",
+        _of_the_moons,
+        images=False,
+        numbers=lambda config, model: _OF_LAB,
     ),
     Evaluation(
         "posterior",

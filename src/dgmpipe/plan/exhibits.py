@@ -7,7 +7,14 @@ from typing import Any
 from dgmpipe.config import Config
 from dgmpipe.config.kinds import KINDS
 from dgmpipe.errors import UserError
-from dgmpipe.plan.evaluations import EVALUATIONS, REAL, evaluated_trainings, measurable, subjects
+from dgmpipe.plan.evaluations import (
+    EVALUATIONS,
+    REAL,
+    evaluated_trainings,
+    has_paths,
+    measurable,
+    subjects,
+)
 from dgmpipe.plan.trainings import trainings
 
 __all__ = [
@@ -278,7 +285,7 @@ def _flow_tables(config: Config) -> list[Exhibit]:
         ),
         *_summary(config, flows, "flows", "Flows", FLOWS),
     ]
-    continuous = [model for model in flows if config.models[model].kind == "otflow"]
+    continuous = [model for model in flows if has_paths(config, model)]
     if continuous:
         found.append(
             Exhibit(
@@ -514,12 +521,13 @@ def study_exhibits(config: Config) -> list[Exhibit]:
     """
     found = []
     for name, study in config.studies.items():
-        points = config.sweeps[study.sweep]
+        points = config.points(name)
         files: Files = {}
         models: dict[str, list[str]] = {}
-        for measure in study.measures:
+        for measure in study.numbers:
             source, _, number = measure.partition(".")
-            at = f"studies.{name}.measures names {measure}"
+            key = "measures" if measure in study.measures else "lines"
+            at = f"studies.{name}.{key} names {measure}"
             if source not in measurable():
                 raise UserError(
                     f"{at}; what can be measured is {', '.join(measurable())}, as in flow.kl"
@@ -528,7 +536,8 @@ def study_exhibits(config: Config) -> list[Exhibit]:
             able = subjects(config, evaluation)
             models[source] = [point.name for point in points if point.name in able]
             if not models[source]:
-                raise UserError(f"{at}; there is no {source} of any point of {study.sweep}")
+                asked = f"point of {study.sweep}" if study.sweep else "of its models"
+                raise UserError(f"{at}; there is no {source} of any {asked}")
             known = {n for model in models[source] for n in evaluation.numbers(config, model)}
             if number not in known:
                 raise UserError(f"{at}; of {source} there is {', '.join(sorted(known))}")
@@ -548,6 +557,7 @@ def study_exhibits(config: Config) -> list[Exhibit]:
                     "titles": {point.model: config.title(point.model) for point in points},
                     "log_x": study.log_x,
                     "log_y": study.log_y,
+                    "lines": study.lines,
                 },
                 "study",
                 about,
@@ -569,7 +579,7 @@ def study_exhibits(config: Config) -> list[Exhibit]:
                         for point in points
                     ],
                     "models": models,
-                    "measures": study.measures,
+                    "measures": study.numbers,
                 },
                 "study",
                 about,
