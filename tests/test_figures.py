@@ -140,6 +140,32 @@ def draw_study(**changes):
     return figure_study(some_study(), **settings | changes)
 
 
+def test_a_study_has_a_line_for_each_value_of_a_further_key():
+    table = some_study().assign(width=[8, 16] * 6)
+    legend = figure_study(
+        table,
+        x="noise",
+        keys=["width"],
+        measures=["flow.kl"],
+        titles={"a": "Real NVP", "b": "OT-Flow"},
+    ).legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        f"{title}, width {width}" for title in ("Real NVP", "OT-Flow") for width in (8, 16)
+    ]
+
+
+def test_a_study_can_have_its_models_side_by_side():
+    titles = {"a": "a flow with a long name", "b": "another with a long name"}
+    figure = draw_study(x="model", keys=["noise"], titles=titles, log_x=False)
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(titles.values())
+    assert axes.get_xticklabels()[0].get_rotation() == 90
+    assert len(axes.containers) == 3  # of each noise one, without lines between the models
+    assert all(container.lines[0].get_linestyle() == "None" for container in axes.containers)
+    means = [container.lines[0].get_ydata().tolist() for container in axes.containers]
+    assert means == [pytest.approx([1.5 * noise] * 2) for noise in (0.2, 0.05, 0.01)]
+
+
 FIGURES = {
     "01": lambda: figure_01(some_flow()),
     "02": lambda: figure_02(some_points(50), some_points(40)),

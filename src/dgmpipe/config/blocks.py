@@ -296,10 +296,12 @@ class Study(Block):
 
     question: str = documented("what is asked, with its place in the paper")
     sweep: str = documented("the sweep whose points answer it")
-    x: str = documented("the swept key along the figure's axis")
+    x: str = documented(
+        "the swept key along the figure's axis; `model`, to have the models side by side"
+    )
     measures: Annotated[list[str], Field(min_length=1)] = documented(
-        "each a panel of the figure: an evaluation (`flow`, `evidence`, `energy`, `quality`), a dot"
-        " and a number that it gives, such as `flow.kl`"
+        "each a panel of the figure: an evaluation (`flow`, `evidence`, `energy`, `transport`,"
+        " `critic`, `quality`), a dot and a number that it gives, such as `flow.kl`"
     )
     log_x: Switch = documented("whether the axis is logarithmic", False)
     log_y: Annotated[list[str], Field()] = documented("measures with a logarithmic axis", [])

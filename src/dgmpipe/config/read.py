@@ -298,7 +298,7 @@ def _contradictions(config: Config) -> Iterator[str]:
             yield f"studies.{name}: a study's name has letters, digits, - and _, as it names files"
         if study.sweep not in config.sweeps:
             yield f"studies.{name}.sweep names {study.sweep}, which sweeps does not have"
-        elif study.x not in config.sweeps[study.sweep][0].values:
+        elif study.x not in ("model", *config.sweeps[study.sweep][0].values):
             yield f"studies.{name}.x must be a key of the sweep {study.sweep}, not {study.x!r}"
         for measure in study.log_y:
             if measure not in study.measures:

@@ -1,6 +1,6 @@
 """The figure of a study: what was measured against what was swept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,26 +20,28 @@ def figure_study(
     x: str,
     measures: Sequence[str],
     titles: Mapping[str, str],
+    keys: Sequence[str] = (),
     log_x: bool = False,
     log_y: Sequence[str] = (),
 ) -> Figure:
     """Draw a study: a panel a measure, a line a model, through the mean over its seeds.
 
     A bar reaches from the least to the greatest of the seeds. What could not be measured of a point
-    leaves a gap.
+    leaves a gap. Of further swept keys each combination of values has a line of its own.
 
     Args:
         table: A row for each point and seed: `model`, the swept keys, `seed` and the measures.
-        x: The key along the axis. Values that are no numbers stand side by side.
+        x: The key along the axis, or `model`. Values that are no numbers stand side by side.
         measures: Columns of the table.
         titles: What each model is called.
+        keys: Swept keys other than `x`.
         log_x: Whether the axis is logarithmic.
         log_y: Measures whose axis is logarithmic.
 
     Raises:
         ValueError: If the table lacks a column or has no row.
     """
-    for name in ("model", "seed", x, *measures):
+    for name in ("model", "seed", x, *keys, *measures):
         if name not in table:
             raise ValueError(f"the table has no column {name}")
     if table.empty:
@@ -47,7 +49,7 @@ def figure_study(
     with new_figure(max(3.6, 3.1 * len(measures)), 3.1) as figure:
         panels = figure.subplots(1, len(measures), squeeze=False)[0]
         for axes, measure in zip(panels, measures, strict=True):
-            _panel(axes, table, x, measure, titles)
+            _panel(axes, table, x, measure, titles, keys)
             if log_x:
                 axes.set_xscale("log")
                 axes.set_xticks(sorted(table[x].unique()))
@@ -60,18 +62,23 @@ def figure_study(
                     axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
             axes.set(xlabel=x.replace("_", " "), ylabel=_words(measure))
         handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+        if any(labels):
+            figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
     return figure
 
 
 def _panel(
-    axes: Axes, table: pd.DataFrame, x: str, measure: str, titles: Mapping[str, str]
+    axes: Axes,
+    table: pd.DataFrame,
+    x: str,
+    measure: str,
+    titles: Mapping[str, str],
+    keys: Sequence[str],
 ) -> None:
     numeric = pd.api.types.is_numeric_dtype(table[x])
     values = list(dict.fromkeys(table[x]))
     places = {value: value if numeric else place for place, value in enumerate(values)}
-    for place, (model, title) in enumerate(titles.items()):
-        rows = table[table["model"] == model]
+    for place, (label, rows) in enumerate(_lines(table, x, titles, keys)):
         groups = rows.groupby(x, sort=numeric)[measure]
         mean, low, high = groups.mean(), groups.min(), groups.max()
         at = [places[value] for value in mean.index]
@@ -81,13 +88,31 @@ def _panel(
             yerr=np.stack([mean - low, high - mean]),
             color=SERIES_COLOURS[place % len(SERIES_COLOURS)],
             marker=SERIES_MARKERS[place % len(SERIES_MARKERS)],
+            linestyle="none" if x == "model" else "-",
             markersize=4,
             linewidth=1.2,
             capsize=2,
-            label=title,
+            label=label,
         )
     if not numeric:
-        axes.set_xticks(list(places.values()), [str(value) for value in values])
+        shown = [titles.get(value, value) if x == "model" else str(value) for value in values]
+        axes.set_xticks(list(places.values()), shown)
+        if sum(len(str(value)) for value in shown) > 30:
+            axes.tick_params("x", rotation=90)
+
+
+def _lines(
+    table: pd.DataFrame, x: str, titles: Mapping[str, str], keys: Sequence[str]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield label and rows of each line of a panel."""
+    models = {"": table} if x == "model" else {m: table[table["model"] == m] for m in titles}
+    for model, of_model in models.items():
+        parts = of_model.groupby(list(keys), sort=False) if keys else [((), of_model)]
+        for values, rows in parts:
+            swept = (
+                f"{key.replace('_', ' ')} {value}" for key, value in zip(keys, values, strict=True)
+            )
+            yield ", ".join(filter(None, [titles.get(model, ""), *swept])), rows
 
 
 def _words(measure: str) -> str:

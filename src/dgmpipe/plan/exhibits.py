@@ -481,6 +481,7 @@ def study_exhibits(config: Config) -> list[Exhibit]:
                     "x": study.x,
                     "measures": study.measures,
                     "titles": {point.model: config.title(point.model) for point in points},
+                    "keys": [key for key in points[0].values if key != study.x],
                     "log_x": study.log_x,
                     "log_y": study.log_y,
                 },
