@@ -174,6 +174,11 @@ def test_a_training_with_the_extragradient_moves_both_networks(images: Tensor) -
 PAPERS: list[tuple[type[GANTask], dict[str, Any], dict[str, Any]]] = [
     (DCGANTask, {"fresh_latent_points": True, "beta_1": 0.5, "beta_2": 0.999} | RATES, {}),
     (
+        DCGANTask,
+        {"fresh_latent_points": False, "beta_1": 0.5, "beta_2": 0.999} | RATES,
+        {"fresh_latent_points": False},
+    ),
+    (
         WGANTask,
         WGAN,
         {"objective": "wasserstein", "constraint": "clipping", "optimizer": "rmsprop"} | WGAN,

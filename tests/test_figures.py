@@ -142,6 +142,33 @@ def draw_study(**changes):
     return figure_study(settings.pop("table", some_study()), **settings)
 
 
+def test_a_study_has_a_line_for_each_value_of_a_further_key():
+    table = some_study().assign(width=[8, 16] * 6)
+    legend = figure_study(
+        table,
+        x="noise",
+        keys=["width"],
+        measures=["flow.kl"],
+        titles={"a": "Real NVP", "b": "OT-Flow"},
+    ).legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        f"{title}, width {width}" for title in ("Real NVP", "OT-Flow") for width in (8, 16)
+    ]
+
+
+def test_a_study_can_have_its_models_one_below_the_other():
+    titles = {"a": "a flow with a long name", "b": "another with a long name"}
+    figure = draw_study(x="model", keys=["noise"], titles=titles, log_x=False)
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(titles.values())
+    assert len(axes.containers) == 3  # of each noise one, without lines between the models
+    assert all(container.lines[0].get_linestyle() == "None" for container in axes.containers)
+    means = [container.lines[0].get_xdata().tolist() for container in axes.containers]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["noise 0.2", "noise 0.05", "noise 0.01"]
+    assert means == [pytest.approx([1.5 * noise] * 2) for noise in (0.2, 0.05, 0.01)]
+
+
 FIGURES = {
     "01": lambda: figure_01(some_flow()),
     "02": lambda: figure_02(some_points(50), some_points(40)),
@@ -484,7 +511,7 @@ def test_a_study_of_what_is_no_number_has_its_values_side_by_side():
 def test_a_study_of_models_has_a_row_for_each() -> None:
     table = some_study().groupby(["model", "seed"], as_index=False).mean()
     table["flow.truth"] = 0.25
-    figure = draw_study(table=table, x=None, lines={"flow.kl": ["flow.truth"]})
+    figure = draw_study(table=table, x="model", lines={"flow.kl": ["flow.truth"]})
     left, right = panels(figure)
     assert [label.get_text() for label in left.get_yticklabels()] == ["Real NVP", "OT-Flow"]
     (bars,) = left.containers

@@ -77,7 +77,9 @@ def test_the_density_where_noise_is_pushed_is_the_density_there(name: str) -> No
         torch.testing.assert_close(again, log_density, rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(log_weight.exp().sum(1), torch.ones(3).double())
         # Along either way the parameters are seen.
-        first, second = (torch.autograd.grad(v.sum(), code, retain_graph=True)[0] for v in (again, log_density))
+        first, second = (
+            torch.autograd.grad(v.sum(), code, retain_graph=True)[0] for v in (again, log_density)
+        )
         torch.testing.assert_close(first, second, rtol=1e-5, atol=1e-5)
 
 
@@ -204,9 +206,7 @@ def test_refinement_raises_the_bound_of_each_image(trained, images: Tensor) -> N
         )
         many = x.repeat_interleave(50, dim=0)
         bounds = [
-            refined.bound_of(
-                refined.encoder.family(c.repeat_interleave(50, dim=0)), many, _noise()
-            )
+            refined.bound_of(refined.encoder.family(c.repeat_interleave(50, dim=0)), many, _noise())
             for c in (code, refined.refined(code, x))
         ]
     gain = (bounds[1] - bounds[0]).view(20, 50).mean(1)

@@ -22,6 +22,7 @@ from dgmpipe.evaluation.quality import (
 )
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.statistics.clusters import Clusters
+from dgmpipe.statistics.frechet import frechet_distance
 from dgmpipe.streams import random_stream
 
 
@@ -303,10 +304,12 @@ def test_all_numbers_of_a_generator(judged: dict[str, Any]) -> None:
         "test_rejected": rejected_share(test_logits),
         **vars(compared),
         **vars(memorised),
+        "frechet_distance": frechet_distance(features, test_features),
     }
     numbers = {k: v for k, v in found.numbers.items() if not k.endswith("_standard_error")}
     assert {**numbers, **vars(compared)} == pytest.approx(expected, rel=1e-12)
-    errors = {f"{name}_standard_error" for name in numbers} - {"digits_found_standard_error"}
+    without = {"digits_found", "frechet_distance"}
+    errors = {f"{name}_standard_error" for name in numbers.keys() - without}
     assert errors == found.numbers.keys() - numbers.keys()
     # Of a share of independent points; each of the 40 generated and 60 test images is deleted once.
     for name, count in (("rejected", 40), ("test_rejected", 60)):

@@ -135,7 +135,7 @@ def test_evaluations_give_the_numbers_that_studies_may_measure(results: Path) ->
             declared = evaluation.numbers(CONFIG, "vae" if model == REAL else model)
             assert set(json.loads(file.read_text())) == set(declared), file
             checked += 1
-    assert checked == 2 + 1 + 6 + 6
+    assert checked == 2 + 1 + 6 + 6 + 6 + 2
 
 
 def test_gans_start_from_random_weights_or_from_the_vae(results: Path) -> None:

@@ -311,13 +311,16 @@ class Study(Block):
 
     question: str = documented("what is asked, with its place in the paper")
     sweep: str | None = documented("the sweep whose points answer it", None)
-    x: str | None = documented("the swept key along the figure's axis", None)
+    x: str | None = documented(
+        "the swept key along the figure's axis; `model`, to have the models one below the other",
+        None,
+    )
     models: Annotated[list[str], AfterValidator(unique)] = documented(
         "in the place of both, the models that answer it, one below the other in the figure", []
     )
     measures: Annotated[list[str], Field(min_length=1)] = documented(
         "each a panel of the figure: an evaluation (`flow`, `lab`, `evidence`, `energy`,"
-        " `quality`), a dot and a number that it gives, such as `flow.kl`"
+        " `transport`, `critic`, `quality`), a dot and a number that it gives, such as `flow.kl`"
     )
     lines: dict[str, list[str]] = documented(
         "by measure, numbers that are drawn as lines across its panel, such as what the truth has",

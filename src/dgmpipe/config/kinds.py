@@ -321,6 +321,11 @@ class AdversarialSettings(GANSettings):
         " its step would have led",
         "adam",
     )
+    fresh_latent_points: Switch = documented(
+        "whether the generator is updated at new latent points, or at those that the critic has"
+        " just been trained on",
+        True,
+    )
     beta_1: Fraction = documented("of Adam, for both networks", 0.5)
     beta_2: Fraction = documented("of Adam, for both networks", 0.999)
     clip: Positive = documented(

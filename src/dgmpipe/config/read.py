@@ -351,7 +351,7 @@ def _contradictions(config: Config) -> Iterator[str]:
                 yield f"studies.{name}.models names {model}, which models does not have"
         if study.sweep and study.sweep not in config.sweeps:
             yield f"studies.{name}.sweep names {study.sweep}, which sweeps does not have"
-        elif study.sweep and study.x not in config.sweeps[study.sweep][0].values:
+        elif study.sweep and study.x not in ("model", *config.sweeps[study.sweep][0].values):
             yield f"studies.{name}.x must be a key of the sweep {study.sweep}, not {study.x!r}"
         for key, named in (("log_y", study.log_y), ("lines", study.lines)):
             for measure in named:

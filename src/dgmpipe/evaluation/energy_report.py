@@ -15,6 +15,10 @@ from dgmpipe.streams import random_stream
 
 __all__ = ["energy_floor", "evaluate_energy"]
 
+# A training of a GAN that ends with a larger energy distance has never left the plateau where the
+# discriminator tells all images apart: noise is as far, and images that resemble digits are not.
+_PLATEAU = 5.0
+
 
 def evaluate_energy(subject: Subject, *, num_images: int, num_permutations: int) -> dict[str, Any]:
     """Return an energy test of `num_images` images against all test images.
@@ -36,6 +40,7 @@ def evaluate_energy(subject: Subject, *, num_images: int, num_permutations: int)
         "statistic": result.statistic,
         "pvalue": result.pvalue,
         "null_95": result.null_energy_distance.quantile(0.95).item(),
+        "on_plateau": float(result.energy_distance > _PLATEAU),
     }
     return {"numbers": numbers, "contributions": contributions_as_arrays(result)}
 

@@ -348,9 +348,7 @@ def _of_each(function: Callable[[Tensor, Tensor], Tensor], z: Tensor, images: Te
     return torch.cat(parts).double()
 
 
-def posterior_grids(
-    vae: VAE, images: Tensor, limit: float, resolution: int
-) -> list[PosteriorGrid]:
+def posterior_grids(vae: VAE, images: Tensor, limit: float, resolution: int) -> list[PosteriorGrid]:
     """Return the grid of each of some images (N, C, H, W), for one pass of the generator."""
     _require_dimension(vae, 2)
     axis = _axis(vae, limit, resolution)

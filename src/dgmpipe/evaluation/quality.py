@@ -22,6 +22,7 @@ from dgmpipe.data.mnist import evenly_spread
 from dgmpipe.models.classifier import Classifier
 from dgmpipe.statistics.clusters import Clusters
 from dgmpipe.statistics.energy import pairwise_distances, scaled_to_one
+from dgmpipe.statistics.frechet import frechet_distance
 
 __all__ = [
     "ClassHistogram",
@@ -177,7 +178,8 @@ def sample_quality(
     Returns:
         In `numbers`: `digits_found`, `digits_total_variation` (see `ClassHistogram`),
         `rejected`, `test_rejected` (see `rejected_share`), and the fields of
-        `FeatureComparison` and `Memorisation`; beside each but the first its `_standard_error`.
+        `FeatureComparison` and `Memorisation`; beside each but the first its `_standard_error`; and
+        `frechet_distance`, in the classifier's features.
 
     Raises:
         ValueError: If images are not floats of shape (N, 28, 28) in [0, 1], or too few; if
@@ -228,6 +230,7 @@ def sample_quality(
         "digits_found": float(classes.num_found),
         **_with_errors(judged, logits, test_logits, test_clusters),
         **asdict(comparison),
+        "frechet_distance": frechet_distance(features, test_features),
         **_with_errors(copied, nearest, test_nearest, test_clusters[searched]),
     }
     return SampleQuality(numbers, classes)

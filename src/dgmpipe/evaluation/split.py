@@ -190,9 +190,7 @@ class _Search:
 
 
 @torch.no_grad()
-def _divergence(
-    family: Family, code: Tensor, grids: list[PosteriorGrid]
-) -> tuple[Tensor, Tensor]:
+def _divergence(family: Family, code: Tensor, grids: list[PosteriorGrid]) -> tuple[Tensor, Tensor]:
     """Return KL(e ‖ p) of the members of codes (N, P) and the posteriors, and its error.
 
     It is an integral over the part of the latent plane that holds all of a member that counts. It

@@ -1,13 +1,14 @@
 """The figure of a study: what was measured against what was swept."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, ScalarFormatter, StrMethodFormatter
 
 from dgmpipe.figures.style import SERIES_COLOURS, SERIES_MARKERS, new_figure
@@ -18,9 +19,10 @@ __all__ = ["figure_study", "from_files"]
 def figure_study(
     table: pd.DataFrame,
     *,
-    x: str | None,
+    x: str,
     measures: Sequence[str],
     titles: Mapping[str, str],
+    keys: Sequence[str] = (),
     log_x: bool = False,
     log_y: Sequence[str] = (),
     lines: Mapping[str, Sequence[str]] | None = None,
@@ -28,14 +30,15 @@ def figure_study(
     """Draw a study: a panel a measure, a line a model, through the mean over its seeds.
 
     A bar reaches from the least to the greatest of the seeds. What could not be measured of a point
-    leaves a gap. Where nothing is swept, each model has a row in place of a line.
+    leaves a gap. Of further swept keys each combination of values has a line of its own. With the
+    models along the axis, each has a row in place of a line.
 
     Args:
         table: A row for each point and seed: `model`, the swept keys, `seed` and the measures.
-        x: The key along the axis. Values that are no numbers stand side by side. None where
-            nothing is swept.
+        x: The key along the axis, or `model`. Values that are no numbers stand side by side.
         measures: Columns of the table.
         titles: What each model is called.
+        keys: Swept keys other than `x`.
         log_x: Whether the axis is logarithmic.
         log_y: Measures whose axis is logarithmic.
         lines: By measure the columns of the table whose means are drawn across its panel.
@@ -45,17 +48,17 @@ def figure_study(
     """
     lines = lines or {}
     drawn = [column for columns in lines.values() for column in columns]
-    for name in ("model", "seed", *([x] if x else []), *measures, *drawn):
+    for name in ("model", "seed", x, *keys, *measures, *drawn):
         if name not in table:
             raise ValueError(f"the table has no column {name}")
     if table.empty:
         raise ValueError("the table has no row")
-    if x is None:
-        return _figure_of_models(table, measures, titles, log_y, lines)
+    if x == "model":
+        return _figure_of_models(table, measures, titles, keys, log_y, lines)
     with new_figure(max(3.6, 3.1 * len(measures)), 3.1) as figure:
         panels = figure.subplots(1, len(measures), squeeze=False)[0]
         for axes, measure in zip(panels, measures, strict=True):
-            _panel(axes, table, x, measure, titles)
+            _panel(axes, table, x, measure, titles, keys)
             if log_x:
                 axes.set_xscale("log")
                 axes.set_xticks(sorted(table[x].unique()))
@@ -80,13 +83,22 @@ def figure_study(
 
 
 def _panel(
-    axes: Axes, table: pd.DataFrame, x: str, measure: str, titles: Mapping[str, str]
+    axes: Axes,
+    table: pd.DataFrame,
+    x: str,
+    measure: str,
+    titles: Mapping[str, str],
+    keys: Sequence[str],
 ) -> None:
     numeric = pd.api.types.is_numeric_dtype(table[x])
     values = list(dict.fromkeys(table[x]))
     places = {value: value if numeric else place for place, value in enumerate(values)}
-    for place, (model, title) in enumerate(titles.items()):
-        rows = table[table["model"] == model]
+    parts = (
+        (", ".join(filter(None, (title, swept))), rows)
+        for model, title in titles.items()
+        for swept, rows in _by_values(table[table["model"] == model], keys)
+    )
+    for place, (label, rows) in enumerate(parts):
         groups = rows.groupby(x, sort=numeric)[measure]
         mean, low, high = groups.mean(), groups.min(), groups.max()
         at = [places[value] for value in mean.index]
@@ -99,58 +111,88 @@ def _panel(
             markersize=4,
             linewidth=1.2,
             capsize=2,
-            label=title,
+            label=label,
         )
     if not numeric:
         axes.set_xticks(list(places.values()), [str(value) for value in values])
+
+
+def _by_values(table: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield for each combination of swept values what it is called and its rows."""
+    for values, rows in table.groupby(list(keys), sort=False) if keys else [((), table)]:
+        named = zip(keys, values, strict=True)
+        yield ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in named), rows
 
 
 def _figure_of_models(
     table: pd.DataFrame,
     measures: Sequence[str],
     titles: Mapping[str, str],
+    keys: Sequence[str],
     log_y: Sequence[str],
     lines: Mapping[str, Sequence[str]],
 ) -> Figure:
-    """Draw a panel a measure, in which each model has a row, the first above."""
+    """Draw a panel a measure, in which each model has a row, the first above.
+
+    Of further swept keys each combination of values has a colour.
+    """
+    parts = list(_by_values(table, keys))
     across = min(4, len(measures))
     down = math.ceil(len(measures) / across)
     with new_figure(1.5 + 1.7 * across, down * (0.8 + 0.22 * len(titles))) as figure:
         panels = figure.subplots(down, across, squeeze=False, sharey=True)
         for axes, measure in zip(panels.flat, measures, strict=False):
-            groups = table.groupby("model")[measure]
-            mean, low, high = (
-                f.reindex(list(titles)) for f in (groups.mean(), groups.min(), groups.max())
-            )
-            axes.errorbar(
-                mean,
-                range(len(titles)),
-                xerr=np.stack([mean - low, high - mean]),
-                color=SERIES_COLOURS[0],
-                marker=SERIES_MARKERS[0],
-                markersize=4,
-                linewidth=1.2,
-                linestyle="none",
-                capsize=2,
-            )
+            for place, (label, rows) in enumerate(parts):
+                groups = rows.groupby("model")[measure]
+                mean, low, high = (
+                    f.reindex(list(titles)) for f in (groups.mean(), groups.min(), groups.max())
+                )
+                axes.errorbar(
+                    mean,
+                    np.arange(len(titles)) + 0.2 * (place - (len(parts) - 1) / 2),
+                    xerr=np.stack([mean - low, high - mean]),
+                    color=SERIES_COLOURS[place % len(SERIES_COLOURS)],
+                    marker=SERIES_MARKERS[place % len(SERIES_MARKERS)],
+                    markersize=4,
+                    linewidth=1.2,
+                    linestyle="none",
+                    capsize=2,
+                    label=label,
+                )
             axes.set_yticks(range(len(titles)), list(titles.values()))
             axes.set_ylim(len(titles) - 0.5, -0.5)
             axes.grid(axis="y", linewidth=0.4, alpha=0.5)
             if measure in log_y:
                 axes.set_xscale("log")
             axes.set_xlabel(_words(measure))
-            _draw_lines(axes.axvline, table, lines.get(measure, ()))
-            if measure in lines:
-                axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize="small")
+            across_it = _draw_lines(axes.axvline, table, lines.get(measure, ()))
+            if across_it:
+                axes.legend(
+                    handles=across_it,
+                    loc="lower center",
+                    bbox_to_anchor=(0.5, 1.0),
+                    fontsize="small",
+                )
         for axes in panels.flat[len(measures) :]:
             axes.set_visible(False)
+        if keys:
+            handles, labels = panels.flat[0].get_legend_handles_labels()
+            found = dict(zip(labels, handles, strict=True))
+            shown = [label for label, _ in parts]
+            figure.legend(
+                [found[label] for label in shown], shown, loc="outside lower center", ncols=4
+            )
     return figure
 
 
-def _draw_lines(draw: Callable[..., Any], table: pd.DataFrame, columns: Sequence[str]) -> None:
-    for column, style in zip(columns, ("--", ":", "-."), strict=False):
-        value = table[column].mean()
-        draw(value, color="0.3", linewidth=1, linestyle=style, label=_words(column))
+def _draw_lines(
+    draw: Callable[..., Line2D], table: pd.DataFrame, columns: Sequence[str]
+) -> list[Line2D]:
+    styles = zip(columns, ("--", ":", "-."), strict=False)
+    return [
+        draw(table[column].mean(), color="0.3", linewidth=1, linestyle=style, label=_words(column))
+        for column, style in styles
+    ]
 
 
 def _words(measure: str) -> str:

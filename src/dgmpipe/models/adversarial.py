@@ -175,8 +175,7 @@ def extragradient_step(
 class AdversarialTask(GANTask):
     """Training of a GAN by the choices of its settings.
 
-    Several steps of the critic and one of the generator, each with new latent points; with
-    `extragradient` one of both at once.
+    Several steps of the critic and one of the generator; with `extragradient` one of both at once.
     """
 
     @staticmethod
@@ -196,6 +195,7 @@ class AdversarialTask(GANTask):
         self.constraint = CONSTRAINTS[config["constraint"]](model.discriminator, config)
         self.smoothing = config["label_smoothing"]
         self.critic_steps = config["critic_steps"]
+        self.fresh_latent_points = config["fresh_latent_points"]
         self.looks_ahead = config["optimizer"] == "extragradient"
         options = {}
         if config["optimizer"] != "rmsprop":
@@ -204,45 +204,51 @@ class AdversarialTask(GANTask):
 
     def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
+
+        def of_critic() -> Tensor:
+            true = next(batches)
+            z = self.latent_points(true, noise)
+            losses["discriminator_loss"] = self.critic_loss(true, z, noise)
+            return z
+
+        def of_generator(z: Tensor) -> None:
+            z = self.latent_points(z, noise) if self.fresh_latent_points else z
+            losses["generator_loss"] = self.generator_loss(z)
+
+        def set_gradients() -> None:
+            for optimizer in self.optimizers.values():
+                optimizer.zero_grad()
+            z = of_critic()
+            losses["discriminator_loss"].backward()
+            of_generator(z)
+
         if self.looks_ahead:
-
-            def set_gradients() -> None:
-                for optimizer in self.optimizers.values():
-                    optimizer.zero_grad()
-                true = next(batches)
-                losses["discriminator_loss"] = self.critic_loss(true, noise)
-                losses["discriminator_loss"].backward()
-                losses["generator_loss"] = self.generator_loss(true, noise)
-
             self.constraint.before_update()
             extragradient_step(self.optimizers.values(), set_gradients)
             self.constraint.after_update()
-            return {name: loss.detach() for name, loss in losses.items()}
-
-        for _ in range(self.critic_steps):
-            true = next(batches)
-            self.constraint.before_update()
-            losses["discriminator_loss"] = self.critic_loss(true, noise)
-            update(self.optimizers["discriminator"], losses["discriminator_loss"])
-            self.constraint.after_update()
-        self.optimizers["generator"].zero_grad()
-        losses["generator_loss"] = self.generator_loss(true, noise)
-        self.optimizers["generator"].step()
+        else:
+            for _ in range(self.critic_steps):
+                self.constraint.before_update()
+                z = of_critic()
+                update(self.optimizers["discriminator"], losses["discriminator_loss"])
+                self.constraint.after_update()
+            self.optimizers["generator"].zero_grad()
+            of_generator(z)
+            self.optimizers["generator"].step()
         return {name: loss.detach() for name, loss in losses.items()}
 
-    def critic_loss(self, true: Tensor, noise: torch.Generator) -> Tensor:
-        """Return what the critic minimises on a batch of true images (N, C, H, W), a scalar."""
+    def critic_loss(self, true: Tensor, z: Tensor, noise: torch.Generator) -> Tensor:
+        """Return what the critic minimises on true images and those of latent points, a scalar."""
         critic = self.model.discriminator
         with torch.no_grad():
-            generated = self.model.generator(self.latent_points(true, noise))
+            generated = self.model.generator(z)
         loss = self.objective.critic(critic(true), critic(generated), self.smoothing)
         return loss + self.constraint.penalty(true, generated, noise)
 
-    def generator_loss(self, true: Tensor, noise: torch.Generator) -> Tensor:
-        """Return what the generator minimises on as many images as are true, with gradients."""
+    def generator_loss(self, z: Tensor) -> Tensor:
+        """Return what the generator minimises at latent points; its parameters have gradients."""
         critic = self.model.discriminator
         with frozen(critic):
-            values = critic(self.model.generator(self.latent_points(true, noise)))
-            loss = self.objective.generator(values)
+            loss = self.objective.generator(critic(self.model.generator(z)))
             loss.backward()
         return loss

@@ -111,6 +111,7 @@ COLUMNS: dict[str, Column] = {
     **_with_error("recall", "recall"),
     **_with_error("density", "density"),
     **_with_error("coverage", "coverage"),
+    "frechet_distance": Column("Fréchet distance in the judge's features"),
     **_with_error("median_distance", "distance to the nearest training image, 1 for test images"),
     **_with_error("near_share", "nearer to training images than 95% of test images are", "%"),
     **_with_error("copied_share", "copies of training images", "%"),

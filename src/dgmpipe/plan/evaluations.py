@@ -70,7 +70,9 @@ _OF_EVIDENCE = (
     *("gap_median", "gap_smallest", "gap_largest", "log_evidence_rise_mean"),
     *("log_evidence_error_largest", "elbo_error_largest"),
 )
-_OF_ENERGY = ("energy_distance", "standard_error", "statistic", "pvalue", "null_95")
+_OF_ENERGY = (
+    *("energy_distance", "standard_error", "statistic", "pvalue", "null_95", "on_plateau"),
+)
 _OF_TRANSPORT = tuple(
     f"{cost}_{what}"
     for cost in ("wasserstein", "sliced", "entropic")
@@ -93,6 +95,7 @@ _OF_QUALITY = (
     "digits_found",
     *_with_errors("rejected", "test_rejected", "digits_total_variation", "precision", "recall"),
     *_with_errors("density", "coverage", "median_distance"),
+    "frechet_distance",
     *_with_errors("near_share", "copied_share", "test_copied_share"),
 )
 

@@ -552,9 +552,10 @@ def study_exhibits(config: Config) -> list[Exhibit]:
                 "dgmpipe.figures.figure_study:from_files",
                 {"table": [f"tables/{table}.csv"]},
                 {
-                    "x": study.x,
+                    "x": study.x or "model",
                     "measures": study.measures,
                     "titles": {point.model: config.title(point.model) for point in points},
+                    "keys": [key for key in points[0].values if key != study.x],
                     "log_x": study.log_x,
                     "log_y": study.log_y,
                     "lines": study.lines,

@@ -218,7 +218,7 @@ def debiased(
 
 
 def _distances(x: Tensor, y: Tensor) -> np.ndarray:
-    distances = pairwise_distances(x, y).numpy()
+    distances = pairwise_distances(x, y).cpu().numpy()
     if not np.isfinite(distances).all():
         raise ValueError("points must be finite")
     return distances
