@@ -174,7 +174,12 @@ def compare_posteriors(
 
 @torch.no_grad()
 def log_evidence(
-    vae: VAE, images: Tensor | ArrayLike, *, limit: float = 5, resolution: int = 500
+    vae: VAE,
+    images: Tensor | ArrayLike,
+    *,
+    limit: float = 5,
+    resolution: int = 500,
+    log_prior: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Estimate, Tensor]:
     """Return log p(x) of many images, eq. (2), and what their posteriors leave near the border.
 
@@ -187,6 +192,7 @@ def log_evidence(
         limit: Half the side of the square of integration, or half the length of the line.
         resolution: Grid points along each axis of the square, from 4 to 5000; the square root of
             the points of the line.
+        log_prior: Log density, shape (M,), at latent points (M, q), in the place of N(0, I)'s.
 
     Returns:
         log p(x) with its quadrature error; and the share of each posterior within the outer
@@ -206,6 +212,8 @@ def log_evidence(
         outer = total.clone()
         for z in grid.split(_POINTS_AT_ONCE):
             log_joint = _log_joint(vae, z, pixels).double()
+            if log_prior is not None:
+                log_joint += (log_prior(z) - _log_normal(z)).double()[:, None]
             total = torch.logaddexp(total, log_joint.logsumexp(0))
             is_outer = z.abs().amax(1) > 0.9 * limit
             outer = torch.logaddexp(outer, log_joint[is_outer].logsumexp(0))
@@ -240,6 +248,7 @@ def elbo(
         ValueError: If the latent space has more dimensions, the approximate posterior is of another
             family, or the images are not as said.
     """
+    _require_dimension(vae, 1, 2)
     images = require_intensities(vae, images)
     parts = [
         elbo_of(vae, vae.encoder(x), x, limit=limit, spacing=spacing) for x in images.split(100)
@@ -297,9 +306,7 @@ def _of_each(function: Callable[[Tensor, Tensor], Tensor], z: Tensor, images: Te
     return torch.cat(parts).double()
 
 
-def posterior_grids(
-    vae: VAE, images: Tensor, limit: float, resolution: int
-) -> list[PosteriorGrid]:
+def posterior_grids(vae: VAE, images: Tensor, limit: float, resolution: int) -> list[PosteriorGrid]:
     """Return the grid of each of some images (N, C, H, W), for one pass of the generator."""
     _require_dimension(vae, 2)
     axis = _axis(vae, limit, resolution)
@@ -325,7 +332,7 @@ def _log_joint(vae: VAE, z: Tensor, pixels: Tensor) -> Tensor:
     the Gaussian it is ‖x‖² and ‖g‖² apart from x·g for the images g at z, all over the variance.
     """
     logits = vae.generator.logits(z).flatten(1)
-    log_prior = -0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+    log_prior = _log_normal(z)
     if isinstance(vae, FlexibleVAE) and vae.likelihood == "gaussian":
         precision, means = torch.exp(-2 * vae.log_deviation), torch.sigmoid(logits)
         squares = 0.5 * precision * pixels.square().sum(0)
@@ -333,6 +340,10 @@ def _log_joint(vae: VAE, z: Tensor, pixels: Tensor) -> Tensor:
         return (precision * means) @ pixels + of_points[:, None] + (vae.ceiling(pixels.T) - squares)
     log_partition = LIKELIHOODS[vae.likelihood](logits).sum(1)
     return logits @ pixels + (log_prior - log_partition)[:, None]
+
+
+def _log_normal(z: Tensor) -> Tensor:
+    return -0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
 
 
 def _combine(coarse: Tensor, log_cell: float) -> tuple[Tensor, Tensor]:

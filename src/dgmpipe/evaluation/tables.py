@@ -17,6 +17,7 @@ __all__ = [
     "inverse_errors",
     "judge",
     "mean_and_deviation",
+    "priors",
     "summarise_seeds",
     "training_times",
 ]
@@ -66,6 +67,20 @@ def evidence(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFra
     """Return a row a VAE and seed: means over the test images with their errors, in nats."""
     numbers = pd.DataFrame(_read(files["numbers"]))
     return pd.concat([rows_of(models, seeds), numbers], axis="columns")
+
+
+def priors(files: Files, *, models: list[str], seeds: list[int], priors: list[str]) -> pd.DataFrame:
+    """Return a row a VAE, seed and prior: what was measured under that prior."""
+    rows = []
+    for (model, seed), numbers in zip(product(models, seeds), _read(files["numbers"]), strict=True):
+        for prior in priors:
+            of_prior = {
+                key.removeprefix(f"{prior}_"): value
+                for key, value in numbers.items()
+                if key.startswith(f"{prior}_")
+            }
+            rows.append({"model": model, "seed": seed, "prior": prior, **of_prior})
+    return pd.DataFrame(rows)
 
 
 def generators(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:

@@ -227,13 +227,14 @@ class FlexibleVAETask(VAETask):
     def __init__(self, model: FlexibleVAE, config: Mapping[str, Any]) -> None:
         super().__init__(model, config)
         self.samples = config["importance_samples"]
+        self.refined = config["train_refined"] and model.refinement_steps > 0
 
     def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
         model, x = self.model, next(batches)
         self.optimizers["adam"].zero_grad()
         code = model.encoder.code(x)
         loss = -model.bound_of(model.encoder.family(code), x, noise, self.samples).mean()
-        if model.refinement_steps:
+        if self.refined:
             # The encoder learns from its own code, and the generator from the refined one.
             model.generator.requires_grad_(False)
             loss.backward()

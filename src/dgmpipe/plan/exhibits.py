@@ -7,7 +7,7 @@ from typing import Any
 from dgmpipe.config import Config
 from dgmpipe.config.kinds import KINDS
 from dgmpipe.errors import UserError
-from dgmpipe.plan.evaluations import EVALUATIONS, REAL, measurable, subjects
+from dgmpipe.plan.evaluations import EVALUATIONS, PRIORS, REAL, measurable, subjects
 from dgmpipe.plan.trainings import trainings
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "exhibits",
     "figure_of_model",
     "has_digits",
+    "prior_exhibits",
     "study_exhibits",
 ]
 
@@ -28,6 +29,9 @@ STUDIES = "Studies"
 SECTIONS = (PROBLEM, FLOWS, VAES, GANS, STUDIES)
 
 Files = dict[str, list[str]]
+
+# A measure of a study that is no evaluation's: what the training took.
+TIME = "training.processor_seconds"
 
 
 @dataclass(frozen=True)
@@ -161,6 +165,7 @@ def exhibits(config: Config) -> list[Exhibit]:
         _of_models("posterior"),
         _evidence_table,
         _of_models("latent"),
+        prior_exhibits,
         _images,
         _training_curves,
         _generator_tables,
@@ -268,6 +273,41 @@ def _evidence_table(config: Config) -> list[Exhibit]:
         ),
         *_summary(config, "vae_evidence", "Evidence, mean and deviation over seeds", VAES),
     ]
+
+
+def prior_exhibits(config: Config) -> list[Exhibit]:
+    """Return the table of the VAEs' priors, and for each VAE the figure of its priors."""
+    models = named(config, evaluated(config, "other_priors"))
+    if not models:
+        return []
+    figures = [
+        Exhibit(
+            f"priors_{model}",
+            f"Priors of {config.title(model)}",
+            VAES,
+            "dgmpipe.figures.figure_priors:from_files",
+            {"arrays": [_evaluated(model, config.seeds[0], "prior.npz")]},
+            {"titles": dict(zip(PRIORS, _prior_titles(config), strict=True))},
+            "figure_priors",
+            {"model": model},
+        )
+        for model in models
+    ]
+    table = Exhibit(
+        "priors",
+        "Priors of the VAEs",
+        VAES,
+        "dgmpipe.evaluation.tables:priors",
+        {"numbers": _of_all(config, models, "prior.json")},
+        {"models": models, "seeds": config.seeds, "priors": list(PRIORS)},
+    )
+    return [*figures, table]
+
+
+def _prior_titles(config: Config) -> tuple[str, str, str]:
+    prior = config.evaluation.prior
+    assert prior is not None
+    return "N(0, I)", f"mixture of {prior.components}", KINDS[prior.flow].title
 
 
 def _images(config: Config) -> list[Exhibit]:
@@ -420,6 +460,20 @@ def _times(config: Config) -> list[Exhibit]:
     ]
 
 
+def _posteriors(config: Config, study: str, models: list[str], about: dict[str, Any]) -> Exhibit:
+    """Return the figure of the posteriors of Figure 7's images under each model of a study."""
+    return Exhibit(
+        f"study_{study}_posteriors",
+        f"Study {study}: posteriors",
+        VAES,
+        "dgmpipe.figures.figure_posteriors:from_files",
+        {"arrays": [_evaluated(model, config.seeds[0], "posterior.npz") for model in models]},
+        {"titles": [config.title(model) for model in models]},
+        "study_posteriors",
+        about | {"models": models},
+    )
+
+
 def study_exhibits(config: Config) -> list[Exhibit]:
     """Return the table and the figure of each study.
 
@@ -434,6 +488,12 @@ def study_exhibits(config: Config) -> list[Exhibit]:
         for measure in study.measures:
             source, _, number = measure.partition(".")
             at = f"studies.{name}.measures names {measure}"
+            if measure == TIME:
+                models[source] = [point.name for point in points]
+                files[source] = [
+                    _trained(m, s, "time.json") for m in models[source] for s in config.seeds
+                ]
+                continue
             if source not in measurable():
                 raise UserError(
                     f"{at}; what can be measured is {', '.join(measurable())}, as in flow.kl"
@@ -449,6 +509,8 @@ def study_exhibits(config: Config) -> list[Exhibit]:
             files[source] = _of_all(config, models[source], evaluation.outputs["numbers"])
         about = {"study": name, "question": study.question, "note": study.note}
         table = f"study_{name}"
+        if "split" in models:
+            found.append(_posteriors(config, name, models["split"], about))
         found += [
             Exhibit(
                 f"{table}_figure",
