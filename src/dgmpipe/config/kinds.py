@@ -167,7 +167,9 @@ class FlexibleVAESettings(ImageSettings):
         " model is evaluated",
         0,
     )
-    refinement_rate: Positive = documented("learning rate of these steps", 0.03)
+    refinement_rate: Positive = documented(
+        "learning rate of the first of these steps, which falls to 0", 0.1
+    )
     train_refined: Switch = documented(
         "whether the steps are taken in training as well, of which the generator then learns", False
     )
