@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 from dgmpipe.config import Config, read_config
 from dgmpipe.config.kinds import ModelSettings
@@ -67,7 +68,7 @@ def test_evaluations_belong_to_families_and_to_what_a_model_can_do() -> None:
 def test_rules_have_names_of_their_own(study: Path | None) -> None:
     config = copy.deepcopy(LAPTOP)
     if study:
-        config |= yaml.safe_load(study.read_text(encoding="utf-8"))
+        update_config(config, yaml.safe_load(study.read_text(encoding="utf-8")))
     read = read_config(config)
     names = [*(evaluation.name for evaluation in EVALUATIONS), *_names(read)]
     assert len(set(names)) == len(names)

@@ -101,7 +101,11 @@ def fit_flow(codes: Tensor, kind: str, steps: int, learning_rate: float, seed: i
     def log_prob(z: Tensor) -> Tensor:
         return torch.cat([flow.log_prob(some) for some in z.split(10_000)])
 
-    return Prior(log_prob, flow.sample)
+    @torch.no_grad()
+    def sample(n: int, noise: torch.Generator) -> Tensor:
+        return flow(torch.randn(n, 2, generator=noise))[0]
+
+    return Prior(log_prob, sample)
 
 
 @torch.no_grad()
