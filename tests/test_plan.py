@@ -207,7 +207,7 @@ def test_a_study_of_models_needs_these_and_has_what_is_drawn_across_its_panels()
         for name in ("lab", "flow")
     }
     assert table.params["measures"] == ["lab.kl", "flow.kde_2000_kl"]
-    assert figure.params["x"] is None
+    assert figure.params["x"] == "model"
     assert figure.params["titles"] == {"otflow": "OT-Flow", "realnvp": "Real NVP"}
 
 

@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
 from dgmpipe.config.kinds import KINDS
-from dgmpipe.evaluation.posterior import log_evidence
+from dgmpipe.evaluation.posterior import compare_posteriors, elbo, log_evidence
+from dgmpipe.evaluation.split import split_gap, summarise_split
+from dgmpipe.figures.figure_posteriors import figure_posteriors
 from dgmpipe.models.flexible_vae import FamilyEncoder, FlexibleVAE, FlexibleVAETask
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.posteriors import FAMILIES, Family, FullCovarianceGaussian, family_of, push
@@ -44,7 +46,7 @@ def _wave(z: Tensor) -> Tensor:
 @every_family
 def test_densities_integrate_to_one(name: str) -> None:
     family, code = _members(name, 2)
-    plane, cell = _plane(320)
+    plane, cell = _plane(240)
     with torch.no_grad():
         density = family(code).log_prob(plane[None]).exp()
     assert ((density.sum(1) * cell - 1).abs() < 2e-3).all()
@@ -169,14 +171,16 @@ def test_bounds_are_in_their_order(name: str, trained, images: Tensor) -> None:
     vae, x = trained(name), images[:6].unsqueeze(1).float() / 255
     many = x.repeat_interleave(100, dim=0)
     with torch.no_grad():
-        elbo, weighted = (vae.bound(many, _noise(), k).view(6, 100).double() for k in (1, 5))
+        elbo_draws, weighted = (vae.bound(many, _noise(), k).view(6, 100).double() for k in (1, 5))
         evidence, _ = log_evidence(vae, x, limit=6, resolution=100)
-    error = elbo.std(1) / math.sqrt(100)
-    assert (elbo.mean(1) < evidence.value + 5 * error + evidence.error).all()
+    error = elbo_draws.std(1) / math.sqrt(100)
+    assert (elbo_draws.mean(1) < evidence.value + 5 * error + evidence.error).all()
+    bound = elbo(vae, x)
+    assert ((elbo_draws.mean(1) - bound.value).abs() < 5 * error + bound.error + 1e-3).all()
     # Of 5 draws the bound is tighter, and below as well.
     error = error + weighted.std(1) / math.sqrt(100)
-    assert (elbo.mean(1) < weighted.mean(1) + 5 * error).all()
-    assert elbo.mean() < weighted.mean() < evidence.value.mean()
+    assert (elbo_draws.mean(1) < weighted.mean(1) + 5 * error).all()
+    assert elbo_draws.mean() < weighted.mean() < evidence.value.mean()
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
@@ -224,7 +228,9 @@ def test_refinement_raises_the_bound_of_each_image(trained, images: Tensor) -> N
 def test_trained_with_refinement_the_encoder_learns_as_well(images: Tensor) -> None:
     torch.manual_seed(0)
     kind = KINDS["flexible_vae"].settings
-    config = kind.model_validate(SETTINGS | {"refinement_steps": 2, "learning_rate": 0.01})
+    config = kind.model_validate(
+        SETTINGS | {"refinement_steps": 2, "train_refined": True, "learning_rate": 0.01}
+    )
     task = FlexibleVAETask(FlexibleVAETask.build(config.model_dump()), config.model_dump())
     x, noise = images[:32].unsqueeze(1).float() / 255, _noise()
     losses = [task.step(iter([x]), noise)["loss"].item() for _ in range(15)]
@@ -257,3 +263,51 @@ def test_the_gaussian_likelihood_is_a_density_with_a_ceiling(images: Tensor) -> 
     expected = joint.logsumexp(1) + 2 * math.log(12 / 59)
     torch.testing.assert_close(evidence.value, expected)
     assert (evidence.value < vae.ceiling(x)).all()
+
+
+SPLIT = {"num_images": 5, "limit": 5, "resolution": 120, "num_starts": 3, "num_steps": 150}
+
+
+@pytest.mark.parametrize("name", ["diagonal", "mixture", "iaf"])
+def test_the_parts_of_the_gap_add_up_to_it_within_the_stated_error(
+    name: str, trained, images: Tensor, labels: Tensor
+) -> None:
+    table = split_gap(trained(name), images, labels, **SPLIT)
+    # Each part is a quadrature of its own, and none is made of the others.
+    assert (table["left"].abs() <= table["error"] + 1e-3).all()
+    assert (table["error"] < 0.2).all()
+    assert (table["family_gap"] > -table["error"]).all()
+    assert (table["amortisation_gap"] >= 0).all()
+    assert table["amortisation_gap"].mean() > 0.05
+    numbers = summarise_split(table)
+    parts = numbers["family_gap_mean"] + numbers["amortisation_gap_mean"] + numbers["left_mean"]
+    assert parts == pytest.approx(numbers["gap_mean"])
+    assert numbers["gap_standard_error"] == pytest.approx(table["gap"].sem())
+
+
+def test_an_encoder_that_has_the_best_member_loses_nothing(trained, images: Tensor) -> None:
+    plain = trained("diagonal")
+    refined = FlexibleVAE(plain.encoder, plain.generator, refinement_steps=60).eval()
+    found = split_gap(refined, images, None, **SPLIT)
+    plain.encoder.refine = None
+    before = split_gap(plain, images, None, **SPLIT)
+    assert found["gap"].mean() < before["gap"].mean() - 0.1
+    assert found["amortisation_gap"].mean() < 0.2 * before["amortisation_gap"].mean()
+    # What the family cannot express does not depend on the encoder.
+    assert (found["family_gap"] - before["family_gap"]).abs().max() < 0.02
+
+
+def test_the_figure_shows_the_same_images_under_each(trained, images: Tensor) -> None:
+    arrays = [
+        compare_posteriors(trained(name), images, None, [4, 7], limit=5, resolution=40)
+        for name in ("diagonal", "mixture")
+    ]
+    figure = figure_posteriors(arrays, ["one", "other"])
+    panels = [axes for axes in figure.axes if "gap" in axes.get_xlabel()]
+    gaps = [float(axes.get_xlabel().split()[1]) for axes in panels]
+    expected = torch.stack([a["log_evidence"] - a["elbo"] for a in arrays], 1).flatten()
+    assert gaps == pytest.approx(expected.tolist(), abs=0.006)
+    assert [axes.get_title() for axes in panels] == ["one", "other", "one", "other"]
+    other = compare_posteriors(trained("iaf"), images, None, [4, 8], limit=5, resolution=20)
+    with pytest.raises(ValueError, match="of different images"):
+        figure_posteriors([arrays[0], other], ["one", "other"])

@@ -15,7 +15,12 @@ from dgmpipe.jobs.locks import take_lock
 from dgmpipe.plan.companion import companion_files, companion_params
 from dgmpipe.plan.digests import source_digest
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL, subjects
-from dgmpipe.plan.exhibits import exhibits, figure_of_model, study_exhibits
+from dgmpipe.plan.exhibits import (
+    exhibits,
+    figure_of_model,
+    prior_exhibits,
+    study_exhibits,
+)
 from dgmpipe.plan.released import find_released, why_not_released
 from dgmpipe.plan.schedule import Plan, Schedule
 from dgmpipe.plan.summary import summary

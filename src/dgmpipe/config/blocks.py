@@ -165,6 +165,36 @@ class EvidenceEvaluation(Block):
     )
 
 
+class SplitEvaluation(Block):
+    """The parts of the gap of each `flexible_vae` with two latent dimensions; none without it."""
+
+    num_images: Annotated[Whole, Field(ge=2)] = documented(
+        "test images, spread evenly; each takes `resolution`² numbers of memory", 100
+    )
+    limit: Positive = documented("half the side of the square of integration", 7)
+    resolution: Resolution = documented("grid points along each of its axes", 400)
+    num_starts: Count = documented("searches for the best member of the family, an image", 4)
+    num_steps: Count = documented("gradient steps of each", 200)
+
+
+class PriorEvaluation(Block):
+    """Other priors, fitted to the codes of the training images, of each VAE with two dimensions."""
+
+    num_codes: Annotated[Whole, Field(ge=100)] = documented(
+        "training images, spread evenly, of each of which one code is drawn", 60000
+    )
+    components: Count = documented("normals of a mixture that is fitted to the codes", 100)
+    flow: str = documented("kind of a flow that is trained on them, with its defaults", "realnvp")
+    flow_steps: Count = documented("its training steps, of 256 codes", 3000)
+    flow_learning_rate: Positive = documented("of Adam, which falls to 0 by a cosine", 0.001)
+    num_images: Annotated[Whole, Field(ge=2)] = documented(
+        "test images, spread evenly, whose log p(x) is computed", 500
+    )
+    limit: Positive = documented("half the side of the square of integration", 7)
+    resolution: Resolution = documented("grid points along each of its axes", 400)
+    num_samples: Annotated[Whole, Field(ge=2)] = documented("images of each prior", 10000)
+
+
 class LatentEvaluation(Block):
     """The latent plane of a VAE, Figure 8."""
 
@@ -278,6 +308,8 @@ class Evaluation(Block):
     critic: CriticEvaluation = documented("critics of Wasserstein GANs", CriticEvaluation())
     judge: JudgeEvaluation
     quality: QualityEvaluation
+    split: SplitEvaluation | None = documented("for the study of posteriors", None)
+    prior: PriorEvaluation | None = documented("for the study of priors", None)
 
 
 Minutes = dict[str, Count]
@@ -320,7 +352,8 @@ class Study(Block):
     )
     measures: Annotated[list[str], Field(min_length=1)] = documented(
         "each a panel of the figure: an evaluation (`flow`, `lab`, `evidence`, `energy`,"
-        " `transport`, `critic`, `quality`), a dot and a number that it gives, such as `flow.kl`"
+        " `transport`, `critic`, `quality`, `split`, `prior`), a dot and a number that it gives,"
+        " such as `flow.kl`; or `training.processor_seconds`"
     )
     lines: dict[str, list[str]] = documented(
         "by measure, numbers that are drawn as lines across its panel, such as what the truth has",

@@ -44,8 +44,9 @@ def readme_tables() -> str:
 def _nested(title: str, name: str, block: type[BaseModel]) -> Iterator[str]:
     yield f"## {title}\n\n{_sentence(block)}\n\n"
     for key, field in block.model_fields.items():
-        assert isinstance(field.annotation, type)
-        yield from _table(f"`{name}.{key}`", field.annotation, level=3)
+        inner = next(iter(get_args(field.annotation)), field.annotation)  # of `Block | None`
+        assert isinstance(inner, type)
+        yield from _table(f"`{name}.{key}`", inner, level=3)
 
 
 def _table(

@@ -230,11 +230,16 @@ class FlexibleVAESettings(ImageSettings):
         "draws an image of the bound that is trained on, arXiv:1509.00519; 1 is the ELBO", 1
     )
     refinement_steps: Annotated[Whole, Field(ge=0)] = documented(
-        "steps of Adam that raise the bound of each image over what the encoder returns, in"
-        " training and evaluation",
+        "steps of Adam that raise the bound of each image over what the encoder returns, when the"
+        " model is evaluated",
         0,
     )
-    refinement_rate: Positive = documented("learning rate of these steps", 0.03)
+    refinement_rate: Positive = documented(
+        "learning rate of the first of these steps, which falls to 0", 0.1
+    )
+    train_refined: Switch = documented(
+        "whether the steps are taken in training as well, of which the generator then learns", False
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -343,6 +343,10 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield f"held_out_size must be the same for all GANs, to be compared; it is {listed}"
     if len(judges := config.of_family("judge")) > 1:
         yield f"there can be one judge of images, not {len(judges)}: {', '.join(judges)}"
+    prior = config.evaluation.prior
+    if prior is not None and (prior.flow not in KINDS or KINDS[prior.flow].family != "flow"):
+        flows = [name for name, kind in KINDS.items() if kind.family == "flow"]
+        yield f"evaluation.prior.flow must be {_one_of(flows)}, not {prior.flow!r}"
     for name, study in config.studies.items():
         if not re.fullmatch(r"[\w-]+", name):
             yield f"studies.{name}: a study's name has letters, digits, - and _, as it names files"

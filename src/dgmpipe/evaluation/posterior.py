@@ -186,7 +186,12 @@ def compare_posteriors(
 
 @torch.no_grad()
 def log_evidence(
-    vae: VAE, images: Tensor | ArrayLike, *, limit: float = 5, resolution: int = 500
+    vae: VAE,
+    images: Tensor | ArrayLike,
+    *,
+    limit: float = 5,
+    resolution: int = 500,
+    log_prior: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Estimate, Tensor]:
     """Return log p(x) of many images, eq. (2), and what their posteriors leave near the border.
 
@@ -200,6 +205,7 @@ def log_evidence(
         limit: Half the side of the square of integration, or half the length of the line.
         resolution: Grid points along each axis of the square, from 4 to 5000; the square root of
             the points of the line.
+        log_prior: Log density, shape (M,), at latent points (M, q), in the place of N(0, I)'s.
 
     Returns:
         log p(x) with its quadrature error; and the share of each posterior within the outer
@@ -214,11 +220,18 @@ def log_evidence(
     images = require_intensities(vae, images)
     pixels = images.flatten(1).T
     spacing = 2 * limit / (len(axis) - 1)
+
+    def joint(z: Tensor, pixels: Tensor) -> Tensor:
+        values = _log_joint(vae, z, pixels)
+        if log_prior is None:
+            return values
+        return values + (log_prior(z) - _log_normal(z)).to(values)[:, None]
+
     # Sums over the 2^q grids of every other coordinate.
     coarse = torch.full((2**q, len(images)), -math.inf, dtype=torch.float64).to(images.device)
     border = coarse.clone()
-    for tile, near in _near_tiles(vae, axis, pixels, spacing):
-        log_joint = _log_joint(vae, axis[tile], pixels[:, near])
+    for tile, near in _near_tiles(joint, axis, pixels, spacing, q):
+        log_joint = joint(axis[tile], pixels[:, near])
         grid = (tile % 2 * torch.tensor([2, 1][-q:])).sum(1)
         is_outer = (axis[tile].abs().amax(1) > 0.9 * limit).cpu()
         for sums, counts in ((coarse, torch.ones_like(is_outer)), (border, is_outer)):
@@ -230,13 +243,14 @@ def log_evidence(
 
 
 def _near_tiles(
-    vae: VAE, axis: Tensor, pixels: Tensor, spacing: float
+    joint: Callable[[Tensor, Tensor], Tensor], axis: Tensor, pixels: Tensor, spacing: float, q: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the tiles of the grid that count: their points, as places on the axis (M, q), int64.
+    """Yield the tiles of the grid that count by a log joint density of points and `pixels`.
+
+    A tile is its points, as places on the axis (M, q), int64.
 
     With each comes for which of the images `pixels` (C H W, N) it counts, int64 (K,), K at least 1.
     """
-    q = vae.generator.latent_dim
     size = _TILE[q]
     per_axis = -(-len(axis) // size)
     stride = max(1, min(int(_LOOK / spacing), size // 2, len(axis)))
@@ -244,7 +258,7 @@ def _near_tiles(
     peaks = torch.full((per_axis**q, pixels.shape[1]), -math.inf).to(pixels)
     places = torch.tensor([per_axis, 1][-q:])
     for some in looked_at.split(_POINTS_AT_ONCE):
-        log_joint = _log_joint(vae, axis[some], pixels)
+        log_joint = joint(axis[some], pixels)
         tiles = (some // size * places).sum(1).to(pixels.device)
         peaks.scatter_reduce_(0, tiles[:, None].expand_as(log_joint), log_joint, "amax")
     counts = (peaks >= peaks.amax(0) - _FAR).T.float().view(-1, 1, *[per_axis] * q)
@@ -291,6 +305,7 @@ def elbo(
         ValueError: If the latent space has more dimensions, the approximate posterior is of another
             family, or the images are not as said.
     """
+    _require_dimension(vae, 1, 2)
     images = require_intensities(vae, images)
     parts = [
         elbo_of(vae, vae.encoder(x), x, limit=limit, spacing=spacing) for x in images.split(100)
@@ -374,7 +389,7 @@ def _log_joint(vae: VAE, z: Tensor, pixels: Tensor) -> Tensor:
     the Gaussian it is ‖x‖² and ‖g‖² apart from x·g for the images g at z, all over the variance.
     """
     logits = vae.generator.logits(z).flatten(1)
-    log_prior = -0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
+    log_prior = _log_normal(z)
     if isinstance(vae, FlexibleVAE) and vae.likelihood == "gaussian":
         precision, means = torch.exp(-2 * vae.log_deviation), torch.sigmoid(logits)
         squares = 0.5 * precision * pixels.square().sum(0)
@@ -382,6 +397,10 @@ def _log_joint(vae: VAE, z: Tensor, pixels: Tensor) -> Tensor:
         return (precision * means) @ pixels + of_points[:, None] + (vae.ceiling(pixels.T) - squares)
     log_partition = LIKELIHOODS[vae.likelihood](logits).sum(1)
     return logits @ pixels + (log_prior - log_partition)[:, None]
+
+
+def _log_normal(z: Tensor) -> Tensor:
+    return -0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
 
 
 def _combine(coarse: Tensor, log_cell: float) -> tuple[Tensor, Tensor]:

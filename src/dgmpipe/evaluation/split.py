@@ -33,8 +33,8 @@ __all__ = ["evaluate_split", "split_gap", "summarise_split"]
 # Nodes of the noise along each axis while the best member is searched for, up to four deviations.
 _SEARCH_NODES, _SEARCH_LIMIT = 11, 4.0
 _SEARCH_RATE = 0.03
-# Starts are the members of other images whose means are so far from those already taken.
-_APART = 0.3
+# Further starts are members of so many images, with means so far from those already taken.
+_POOL, _APART = 500, 0.3
 # Two searches that end within so many nats of one another have found the same.
 _AGREE = 0.02
 
@@ -59,8 +59,8 @@ def split_gap(
         num_images: How many of the images, spread evenly over them, are evaluated.
         limit: Half the side of the square of integration in the latent space.
         resolution: Grid points along each of its axes.
-        num_starts: Searches for the best member: from the encoder's own, and from those of other
-            images that suit this one best.
+        num_starts: Searches for the best member: from the encoder's own, and from those of up to
+            500 of the images that suit this one best.
         num_steps: Steps of Adam of each.
 
     Returns:
@@ -83,7 +83,10 @@ def split_gap(
     grids = posterior_grids(vae, x, limit, resolution)
     tables = torch.stack([grid.log_posterior for grid in grids]).float()
     search = _Search(family, tables, limit)
-    starts = search.starts(code, num_starts)
+    pool = to_float(images[evenly_spread(min(_POOL, len(images)), len(images))])
+    with torch.no_grad():
+        others = torch.cat([vae.encoder.code(some) for some in pool.split(100)])
+    starts = search.starts(code, others, num_starts)
     found = [search.climb(start, num_steps) for start in starts.unbind(1)]
     values = torch.stack([search.bound(each).detach() for each in found], dim=1)
     best = torch.stack(found, 1)[torch.arange(len(x)), values.argmax(1)]
@@ -157,25 +160,28 @@ class _Search:
         return best
 
     @torch.no_grad()
-    def starts(self, code: Tensor, number: int) -> Tensor:
-        """Return codes (N, K, P) to start from: each image's own, and good ones of the others'."""
-        z, log_density, log_weight = push(self._family(code), self._nodes)
+    def starts(self, code: Tensor, others: Tensor, number: int) -> Tensor:
+        """Return codes (N, K, P) to start from: each image's own, and the best of the others."""
+        z, log_density, log_weight = push(self._family(others), self._nodes)
         weight = log_weight.exp()[..., None] * self._mass
         entropy = -(weight * log_density).sum((1, 2))
         means = (weight[..., None] * z).sum((1, 2))
-        points = z.flatten(0, 2)
+        own = self._family(code).mean
+        points = z.flatten(0, 2)[None]
         chosen = []
         for k in range(len(code)):
-            log_posterior = self._log_posterior(points[None], slice(k, k + 1)).view(z.shape[:3])
+            log_posterior = self._log_posterior(points, slice(k, k + 1)).view(weight.shape)
             values = (weight * log_posterior).sum((1, 2)) + entropy
-            taken = [k]
+            starts, taken = [code[k]], [own[k]]
             for other in values.argsort(descending=True).tolist():
-                near = (means[taken] - means[other]).norm(dim=1) < _APART
-                if not near.any() and len(taken) < number:
-                    taken.append(other)
-            # Where the others are all near: the own one again.
-            chosen.append(taken + [k] * (number - len(taken)))
-        return code[torch.tensor(chosen)]
+                if len(starts) == number:
+                    break
+                if all((means[other] - mean).norm() >= _APART for mean in taken):
+                    starts.append(others[other])
+                    taken.append(means[other])
+            # Where all others are near: the own one again.
+            chosen.append(torch.stack(starts + [code[k]] * (number - len(starts))))
+        return torch.stack(chosen)
 
     def _log_posterior(self, z: Tensor, which: slice = slice(None)) -> Tensor:
         """Return the interpolated log posteriors at points (N, M, q), shape (N, M)."""

@@ -16,6 +16,7 @@ __all__ = [
     "judge",
     "mean_and_deviation",
     "numbers_of",
+    "priors",
     "summarise_seeds",
     "training_times",
 ]
@@ -61,6 +62,20 @@ def inverse_errors(files: Files, *, trainings: Trainings) -> pd.DataFrame:
                 rows.append((model, seed, steps, *errors))
     columns = ["model", "seed", "rk4_steps", "inverse_error", "inverse_error_double"]
     return pd.DataFrame(rows, columns=columns).sort_values(columns[:3])
+
+
+def priors(files: Files, *, trainings: Trainings, priors: list[str]) -> pd.DataFrame:
+    """Return a row a VAE, seed and prior: what was measured under that prior."""
+    rows = []
+    for (model, seed), numbers in zip(trainings, _read(files["numbers"]), strict=True):
+        for prior in priors:
+            of_prior = {
+                key.removeprefix(f"{prior}_"): value
+                for key, value in numbers.items()
+                if key.startswith(f"{prior}_")
+            }
+            rows.append({"model": model, "seed": seed, "prior": prior, **of_prior})
+    return pd.DataFrame(rows)
 
 
 def generators(files: Files, *, trainings: Trainings) -> pd.DataFrame:

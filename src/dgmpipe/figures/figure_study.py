@@ -115,6 +115,8 @@ def _panel(
         )
     if not numeric:
         axes.set_xticks(list(places.values()), [str(value) for value in values])
+        if sum(len(str(value)) for value in values) > 30:
+            axes.tick_params("x", rotation=90)
 
 
 def _by_values(table: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -83,7 +83,7 @@ class FlexibleVAE(VAE):
         likelihood: `gaussian` or a key of `dgmpipe.models.vae.LIKELIHOODS`.
         refinement_steps: Steps of Adam by which the bound of each image is raised over its code
             in evaluation mode, arXiv:1802.02550 without derivatives through the steps.
-        refinement_rate: Learning rate of these steps.
+        refinement_rate: Learning rate of the first of them; it falls to 0.
 
     Raises:
         ValueError: If there is no such likelihood.
@@ -102,7 +102,7 @@ class FlexibleVAE(VAE):
         generator: Generator,
         likelihood: str = "bernoulli",
         refinement_steps: int = 0,
-        refinement_rate: float = 0.03,
+        refinement_rate: float = 0.1,
     ) -> None:
         gaussian = likelihood == "gaussian"
         super().__init__(encoder, generator, "bernoulli" if gaussian else likelihood)
@@ -176,7 +176,9 @@ class FlexibleVAE(VAE):
     def _climbed(self, code: Tensor, x: Tensor, noise: Tensor) -> Tensor:
         code = code.clone().requires_grad_()
         adam = torch.optim.Adam([code], lr=self.refinement_rate)
-        for _ in range(self.refinement_steps):
+        for step in range(self.refinement_steps):
+            # Falling to 0, so that the last steps settle.
+            adam.param_groups[0]["lr"] = self.refinement_rate * (1 - step / self.refinement_steps)
             bound = self._bound(self.encoder.family(code), x, noise, averaged=True)
             (code.grad,) = torch.autograd.grad(-bound.sum(), code)
             adam.step()
@@ -227,13 +229,14 @@ class FlexibleVAETask(VAETask):
     def __init__(self, model: FlexibleVAE, config: Mapping[str, Any]) -> None:
         super().__init__(model, config)
         self.samples = config["importance_samples"]
+        self.refined = config["train_refined"] and model.refinement_steps > 0
 
     def step(self, batches: Iterator[Tensor], noise: torch.Generator) -> dict[str, Tensor]:
         model, x = self.model, next(batches)
         self.optimizers["adam"].zero_grad()
         code = model.encoder.code(x)
         loss = -model.bound_of(model.encoder.family(code), x, noise, self.samples).mean()
-        if model.refinement_steps:
+        if self.refined:
             # The encoder learns from its own code, and the generator from the refined one.
             model.generator.requires_grad_(False)
             loss.backward()

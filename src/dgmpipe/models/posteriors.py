@@ -8,7 +8,7 @@ of that can be told apart.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
+from typing import Any
 
 import torch
 import zuko
@@ -203,6 +203,7 @@ class Transported(Pushed):
 
     def __init__(self, location: Tensor, log_scale: Tensor) -> None:
         self.location, self.log_scale = location, log_scale
+        self._mean: Tensor | None = None
         self.log_weight = location.new_zeros(len(location), 1)
 
     @abstractmethod
@@ -213,11 +214,17 @@ class Transported(Pushed):
     def inverse(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return T⁻¹(y), and log |det ∇T⁻¹(y)|, shape (N, S), for `y` (N, S, q)."""
 
-    @cached_property
+    @property
     def mean(self) -> Tensor:
         """Means of the N distributions, shape (N, q), over 512 fixed draws and their mirrors."""
-        half = torch.randn(512, self._size()[1], generator=torch.Generator().manual_seed(0))
-        return self.push(torch.cat([half, -half]).to(self.location))[0].mean((1, 2))
+        if self._mean is None:
+            half = torch.randn(512, self._size()[1], generator=torch.Generator().manual_seed(0))
+            self._mean = self.push(torch.cat([half, -half]).to(self.location))[0].mean((1, 2))
+        return self._mean
+
+    @mean.setter
+    def mean(self, mean: Tensor) -> None:
+        self._mean = mean
 
     def push(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         noise = noise.expand(len(self.location), -1, -1)
@@ -298,12 +305,10 @@ class ZukoFlow(Transported):
     Args:
         location: μ, shape (N, q).
         log_scale: Logs of σ, shape (N, q).
-        transform: T, which takes noise (N, S, q).
+        transform: T, a transform of zuko's, which takes noise (N, S, q).
     """
 
-    def __init__(
-        self, location: Tensor, log_scale: Tensor, transform: torch.distributions.Transform
-    ) -> None:
+    def __init__(self, location: Tensor, log_scale: Tensor, transform: Any) -> None:
         super().__init__(location, log_scale)
         self._transform = transform
 

@@ -11,6 +11,7 @@ from dgmpipe.config.kinds import Family
 
 __all__ = [
     "EVALUATIONS",
+    "PRIORS",
     "REAL",
     "Evaluation",
     "evaluated_trainings",
@@ -18,6 +19,9 @@ __all__ = [
     "measurable",
     "subjects",
 ]
+
+# What stands in the place of N(0, I), and this itself.
+PRIORS = ("normal", "mixture", "flow")
 
 # Stands for real training images in a generator's place: what a perfect generator would get.
 REAL = "real"
@@ -29,6 +33,15 @@ def _always(config: Config, model: str) -> bool:
 
 def _on_a_plane(config: Config, model: str) -> bool:
     return config.setting(model, "latent_dim") == 2
+
+
+def _to_be_split(config: Config, model: str) -> bool:
+    has_family = config.setting(model, "posterior") is not None
+    return config.evaluation.split is not None and has_family and _on_a_plane(config, model)
+
+
+def _with_other_priors(config: Config, model: str) -> bool:
+    return config.evaluation.prior is not None and _on_a_plane(config, model)
 
 
 def _with_a_judge(config: Config, model: str) -> bool:
@@ -70,6 +83,28 @@ _OF_EVIDENCE = (
     *("gap_median", "gap_smallest", "gap_largest", "log_evidence_rise_mean"),
     *("log_evidence_error_largest", "elbo_error_largest"),
 )
+_OF_SPLITS = (
+    *("images", "left_mean", "left_largest", "error_mean", "error_largest"),
+    *("evidence_error_largest", "agreeing_share", "own_start_share"),
+    *(
+        f"{of}_{what}"
+        for of in ("gap", "family_gap", "amortisation_gap")
+        for what in ("mean", "standard_error", "median")
+    ),
+)
+
+
+def _prior_numbers(config: Config, model: str) -> tuple[str, ...]:
+    numbers = (
+        *("codes_nll", "log_evidence_mean", "log_evidence_standard_error"),
+        *("log_evidence_rise_mean", "log_evidence_rise_standard_error"),
+        *("log_evidence_error_largest", "total_variation"),
+        *("energy_distance", "energy_distance_standard_error"),
+        *(("rejected",) if _with_a_judge(config, model) else ()),
+    )
+    return tuple(f"{prior}_{number}" for prior in PRIORS for number in numbers)
+
+
 _OF_ENERGY = (
     *("energy_distance", "standard_error", "statistic", "pvalue", "null_95", "on_plateau"),
 )
@@ -208,6 +243,25 @@ EVALUATIONS = (
         {"table": "evidence.csv", "numbers": "evidence.json"},
         "evidence",
         numbers=lambda config, model: _OF_EVIDENCE,
+    ),
+    Evaluation(
+        "split",
+        ("vae",),
+        "dgmpipe.evaluation.split:evaluate_split",
+        {"table": "split.csv", "numbers": "split.json"},
+        "split",
+        _to_be_split,
+        numbers=lambda config, model: _OF_SPLITS,
+    ),
+    Evaluation(
+        "other_priors",
+        ("vae",),
+        "dgmpipe.evaluation.prior:evaluate_prior",
+        {"arrays": "prior.npz", "numbers": "prior.json"},
+        "prior",
+        _with_other_priors,
+        judged=True,
+        numbers=_prior_numbers,
     ),
     Evaluation(
         "latent",

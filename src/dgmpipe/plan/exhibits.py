@@ -9,6 +9,7 @@ from dgmpipe.config.kinds import KINDS
 from dgmpipe.errors import UserError
 from dgmpipe.plan.evaluations import (
     EVALUATIONS,
+    PRIORS,
     REAL,
     evaluated_trainings,
     has_paths,
@@ -24,6 +25,7 @@ __all__ = [
     "exhibits",
     "figure_of_model",
     "has_digits",
+    "prior_exhibits",
     "study_exhibits",
 ]
 
@@ -36,6 +38,9 @@ STUDIES = "Studies"
 SECTIONS = (CLAIMS, PROBLEM, FLOWS, VAES, GANS, STUDIES)
 
 Files = dict[str, list[str]]
+
+# A measure of a study that is no evaluation's: what the training took.
+TIME = "training.processor_seconds"
 
 
 @dataclass(frozen=True)
@@ -173,6 +178,7 @@ def exhibits(config: Config) -> list[Exhibit]:
         _of_models("posterior"),
         _evidence_table,
         _of_models("latent"),
+        prior_exhibits,
         _images,
         _training_curves,
         _generator_tables,
@@ -334,6 +340,41 @@ def _evidence_table(config: Config) -> list[Exhibit]:
         ),
         *_summary(config, models, "vae_evidence", "Evidence", VAES),
     ]
+
+
+def prior_exhibits(config: Config) -> list[Exhibit]:
+    """Return the table of the VAEs' priors, and for each VAE the figure of its priors."""
+    models = named(config, evaluated(config, "other_priors"))
+    if not models:
+        return []
+    figures = [
+        Exhibit(
+            f"priors_{model}",
+            f"Priors of {config.title(model)}",
+            VAES,
+            "dgmpipe.figures.figure_priors:from_files",
+            {"arrays": [_evaluated(model, config.seeds[0], "prior.npz")]},
+            {"titles": dict(zip(PRIORS, _prior_titles(config), strict=True))},
+            "figure_priors",
+            {"model": model},
+        )
+        for model in models
+    ]
+    table = Exhibit(
+        "priors",
+        "Priors of the VAEs",
+        VAES,
+        "dgmpipe.evaluation.tables:priors",
+        {"numbers": _of_all(config, models, "prior.json")},
+        {"models": models, "seeds": config.seeds, "priors": list(PRIORS)},
+    )
+    return [*figures, table]
+
+
+def _prior_titles(config: Config) -> tuple[str, str, str]:
+    prior = config.evaluation.prior
+    assert prior is not None
+    return "N(0, I)", f"mixture of {prior.components}", KINDS[prior.flow].title
 
 
 def _images(config: Config) -> list[Exhibit]:
@@ -513,6 +554,20 @@ def _times(config: Config) -> list[Exhibit]:
     ]
 
 
+def _posteriors(config: Config, study: str, models: list[str], about: dict[str, Any]) -> Exhibit:
+    """Return the figure of the posteriors of Figure 7's images under each model of a study."""
+    return Exhibit(
+        f"study_{study}_posteriors",
+        f"Study {study}: posteriors",
+        VAES,
+        "dgmpipe.figures.figure_posteriors:from_files",
+        {"arrays": [_evaluated(model, config.seeds[0], "posterior.npz") for model in models]},
+        {"titles": [config.title(model) for model in models]},
+        "study_posteriors",
+        about | {"models": models},
+    )
+
+
 def study_exhibits(config: Config) -> list[Exhibit]:
     """Return the table and the figure of each study.
 
@@ -528,6 +583,10 @@ def study_exhibits(config: Config) -> list[Exhibit]:
             source, _, number = measure.partition(".")
             key = "measures" if measure in study.measures else "lines"
             at = f"studies.{name}.{key} names {measure}"
+            if measure == TIME:
+                models[source] = [point.name for point in points]
+                files[source] = _of_trainings(config, models[source], "time.json")
+                continue
             if source not in measurable():
                 raise UserError(
                     f"{at}; what can be measured is {', '.join(measurable())}, as in flow.kl"
@@ -544,6 +603,8 @@ def study_exhibits(config: Config) -> list[Exhibit]:
             files[source] = _of_all(config, models[source], evaluation.outputs["numbers"])
         about = {"study": name, "question": study.question, "note": study.note}
         table = f"study_{name}"
+        if "split" in models:
+            found.append(_posteriors(config, name, models["split"], about))
         found += [
             Exhibit(
                 f"{table}_figure",
