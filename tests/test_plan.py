@@ -217,7 +217,7 @@ def test_the_paths_of_a_standardised_otflow_are_not_measured() -> None:
     numbers = measurable()["flow"].numbers
     assert set(numbers(config, "otflow")) > set(numbers(config, "mine"))
     errors = next(e for e in exhibits(config) if e.name == "otflow_inverse_error")
-    assert errors.params["models"] == ["otflow"]
+    assert errors.params["trainings"] == [("otflow", 0)]
     alone = LAPTOP["models"]["otflow"] | {"standardised": True}
     assert "otflow_inverse_error" not in _names(_models(otflow=alone))
 
