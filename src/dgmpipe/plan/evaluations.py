@@ -9,7 +9,15 @@ from typing import Any
 from dgmpipe.config import Config
 from dgmpipe.config.kinds import Family
 
-__all__ = ["EVALUATIONS", "REAL", "Evaluation", "evaluated_trainings", "measurable", "subjects"]
+__all__ = [
+    "EVALUATIONS",
+    "REAL",
+    "Evaluation",
+    "evaluated_seeds",
+    "evaluated_trainings",
+    "measurable",
+    "subjects",
+]
 
 # Stands for real training images in a generator's place: what a perfect generator would get.
 REAL = "real"
