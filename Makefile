@@ -4,6 +4,7 @@ CORES ?= 4
 PORT ?= 5000
 BIND ?= 127.0.0.1
 HOSTS ?=
+TIER ?= laptop
 STORE ?= sqlite:///results/mlflow.db
 ARTIFACTS ?= results/mlartifacts
 KILLS ?= 100
@@ -37,7 +38,7 @@ SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(SPREAD)
 
 .PHONY: all figures companion prepare test test-fast test-all test-newest check update bench ui server \
-	track torture clean help
+	track crate torture clean help
 
 # An environment is of one folder, which its scripts name, and of one Python. Its mark says of which.
 IDENTITY = $$({ cd $(VENV) && pwd -P && bin/python -c 'import sys; print(sys.version)'; } 2>/dev/null || echo none)
@@ -100,6 +101,9 @@ server: export MLFLOW_BACKEND_STORE_URI := $(STORE)
 
 track: $(INSTALLED) ## Log to MLflow what it missed of the runs under results/
 	$(BIN)/dgmpipe track
+
+crate: $(INSTALLED) ## Pack a tier for a reviewer into results/TIER-crate.zip (make crate TIER=paper)
+	$(BIN)/dgmpipe crate results/$(TIER) --output results/$(TIER)-crate.zip --force
 
 torture: $(INSTALLED) ## Kill trainings of every model KILLS times (100) and compare what comes out
 	$(BIN)/python tests/torture.py --kills $(KILLS)

@@ -586,6 +586,82 @@ def pages_commands(docs: Path) -> None:
 
 
 @main.command()
+@click.argument("results", type=_FILE)
+@_output("The crate: a ZIP file.")
+@click.option("--project", type=_FILE, default=".", show_default=True, help="Of the workflow.")
+@_force
+def crate(results: Path, output: Path, project: Path, force: bool) -> None:
+    """Pack a tier for a reviewer: workflow, config, provenance, weights, tables and figures.
+
+    The file is an RO-Crate by the profile Workflow Run RO-Crate 0.5. The images that models are
+    trained on are not in it.
+
+    \b
+    Example:
+      dgmpipe crate results/laptop -o laptop-crate.zip
+    """
+    from dgmpipe.commands import files
+    from dgmpipe.pages.crate import write_crate
+
+    files.check_output(output, (".zip",), force)
+    _require_folder(results)
+    click.echo(f"{write_crate(results, project, output):,} files in {output}")
+
+
+@main.command()
+@click.argument("crate", type=_FILE)
+@click.argument("number", required=False)
+@click.option(
+    "--data",
+    type=_FILE,
+    default="results/data",
+    show_default=True,
+    help="Folder of folders of images, which the crate does not have.",
+)
+def verify(crate: Path, number: str | None, data: Path) -> int:
+    """Check a crate's checksums, and recompute a NUMBER from its weights.
+
+    A NUMBER is a column of the tables of flows, evidence or generators and a model, such as
+    energy_distance/wgan_vae, with /SEED for another seed than the one that figures show. It agrees
+    if it is within a tenth of its standard error, or within a thousandth if it has none. The exit
+    code is 0 if all agree, 1 if something does not.
+
+    \b
+    Examples:
+      dgmpipe verify laptop-crate.zip
+      dgmpipe verify laptop-crate.zip kl/otflow
+      dgmpipe verify laptop-crate.zip energy_distance/wgan_vae/0
+    """
+    from dgmpipe.pages.verify import check_sums, numbers, opened, recompute, unpacked
+
+    with opened(crate) as archive:
+        count, complaints = check_sums(archive)
+        for complaint in complaints:
+            click.echo(complaint)
+        click.echo(f"checksums: {count:,} files agree, {len(complaints):,} do not")
+        if complaints:
+            return 1
+        with unpacked(archive) as tier:
+            if number is None:
+                click.echo("to recompute, as COLUMN/MODEL:")
+                columns: dict[str, list[str]] = {}
+                for name, _ in numbers(tier.config):
+                    column, model = name.split("/")
+                    columns.setdefault(model, []).append(column)
+                for model, of_model in columns.items():
+                    click.echo(f"  {model}: {', '.join(of_model)}")
+                return 0
+            found = recompute(tier, number, data)
+    error = "" if found.error != found.error else f" ± {found.error:.3g}"
+    click.echo(f"{number} in the crate: {found.there:.8g}{error}")
+    click.echo(f"{number} from its weights: {found.here:.8g}")
+    verdict = "agrees" if found.agrees else "does not agree"
+    apart = abs(found.here - found.there)
+    click.echo(f"{verdict}: {apart:.2g} apart, {found.tolerance:.2g} allowed")
+    return 0 if found.agrees else 1
+
+
+@main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print the lines by which a shell completes commands, options and names of models.

@@ -14,6 +14,7 @@ __all__ = [
     "PRIORS",
     "REAL",
     "Evaluation",
+    "evaluated_seeds",
     "evaluated_trainings",
     "has_paths",
     "measurable",
