@@ -68,16 +68,16 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def with_nice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def with_henon(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy with the model of docs/adding-a-model.md, in which its command has run."""
-    folder = _copy(tmp_path_factory.mktemp("nice"))
+    folder = _copy(tmp_path_factory.mktemp("henon"))
     page = (ROOT / "docs/adding-a-model.md").read_text(encoding="utf-8")
     _apply(page, folder)
     (command,) = re.findall(r"^snakemake (--cores 4 .*) -- ", page, re.M)
     # Without the models that the page does not speak of.
-    left_out = "models={nice: {steps: 40}, realnvp: null, otflow: null}"
-    command = command.replace("'models={nice: {steps: 40}}'", f"'{left_out}'")
-    targets = ["tables/flows.csv", "figures/flow_nice.png"]
+    left_out = "models={henon: {steps: 40}, realnvp: null, otflow: null}"
+    command = command.replace("'models={henon: {steps: 40}}'", f"'{left_out}'")
+    targets = ["tables/flows.csv", "figures/flow_henon.png"]
     run = _run(
         folder,
         *("-m", "snakemake", *shlex.split(command), "--"),
@@ -88,46 +88,46 @@ def with_nice(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_the_example_of_a_model_is_trained_and_measured(with_nice: Path) -> None:
-    results = with_nice / "results/smoke"
+def test_the_example_of_a_model_is_trained_and_measured(with_henon: Path) -> None:
+    results = with_henon / "results/smoke"
     table = pd.read_csv(results / "tables/flows.csv").set_index("model")
-    assert list(table.index) == ["nice"]
+    assert list(table.index) == ["henon"]
     # 6 networks of 1, 128, 128 and 1 neurons, and 2 scales.
-    assert table.loc["nice", "parameters"] == 6 * (256 + 128 * 129 + 129) + 2
-    assert table.loc["nice", "kl"] > 0
-    assert table.loc["nice", "inverse_error"] < 1e-5
-    history = pd.read_csv(results / "models/nice/seed_0/history.csv")
+    assert table.loc["henon", "parameters"] == 6 * (256 + 128 * 129 + 129) + 2
+    assert table.loc["henon", "kl"] > 0
+    assert table.loc["henon", "inverse_error"] < 1e-5
+    history = pd.read_csv(results / "models/henon/seed_0/history.csv")
     assert history["held_out_nll"].iloc[-1] < history["held_out_nll"].iloc[0]
-    assert (results / "figures/flow_nice.png").read_bytes().startswith(b"\x89PNG")
+    assert (results / "figures/flow_henon.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.slow
-def test_without_ot_flow_there_is_no_table_of_its_errors(with_nice: Path) -> None:
-    assert not (with_nice / "results/smoke/tables/otflow_inverse_error.csv").exists()
-    assert (with_nice / "results/smoke/report.html").is_file()
+def test_without_ot_flow_there_is_no_table_of_its_errors(with_henon: Path) -> None:
+    assert not (with_henon / "results/smoke/tables/otflow_inverse_error.csv").exists()
+    assert (with_henon / "results/smoke/report.html").is_file()
 
 
 @pytest.mark.slow
 def test_the_example_of_a_model_passes_its_own_test_and_the_projects_style(
-    with_nice: Path,
+    with_henon: Path,
 ) -> None:
-    run = _run(with_nice, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_nice.py")
+    run = _run(with_henon, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_henon.py")
     assert "3 passed" in run.stdout, run.stdout
-    files = ["src/dgmpipe/models/nice.py", "src/dgmpipe/config/kinds.py", "tests/test_nice.py"]
+    files = ["src/dgmpipe/models/henon.py", "src/dgmpipe/config/kinds.py", "tests/test_henon.py"]
     for command in (["check"], ["format", "--check"]):
         options = ["--config", str(ROOT / "pyproject.toml"), "--no-cache"]
-        run = _run(with_nice, "-m", "ruff", *command, *options, *files)
+        run = _run(with_henon, "-m", "ruff", *command, *options, *files)
         assert run.returncode == 0, run.stdout
 
 
 @pytest.mark.slow
-def test_a_typo_in_the_block_of_the_example_gets_a_sentence(with_nice: Path) -> None:
+def test_a_typo_in_the_block_of_the_example_gets_a_sentence(with_henon: Path) -> None:
     typo = "import yaml; from dgmpipe.config import read_config;"
     typo += "config = yaml.safe_load(open('config/smoke.yaml'));"
-    typo += "config['models']['nice'] = {'kind': 'nice', 'widht': 8};"
-    (with_nice / "typo.py").write_text(typo + "read_config(config)", encoding="utf-8")
-    run = _run(with_nice, "typo.py")
-    assert "'widht' at models.nice (did you mean 'width'?)" in run.stderr
+    typo += "config['models']['henon'] = {'kind': 'henon', 'widht': 8};"
+    (with_henon / "typo.py").write_text(typo + "read_config(config)", encoding="utf-8")
+    run = _run(with_henon, "typo.py")
+    assert "'widht' at models.henon (did you mean 'width'?)" in run.stderr
 
 
 @pytest.mark.parametrize("base", [[], ["smoke"]])
