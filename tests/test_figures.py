@@ -154,15 +154,16 @@ def test_a_study_has_a_line_for_each_value_of_a_further_key():
     ]
 
 
-def test_a_study_can_have_its_models_side_by_side():
-    titles = {"a": "a flow with a long name", "b": "another with a long name"}
+def test_a_study_can_have_its_models_one_below_the_other():
+    titles = {"a": "a flow", "b": "another"}
     figure = draw_study(x="model", keys=["noise"], titles=titles, log_x=False)
-    axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == list(titles.values())
-    assert axes.get_xticklabels()[0].get_rotation() == 90
-    assert len(axes.containers) == 3  # of each noise one, without lines between the models
-    assert all(container.lines[0].get_linestyle() == "None" for container in axes.containers)
-    means = [container.lines[0].get_ydata().tolist() for container in axes.containers]
+    first, second = figure.axes
+    assert [label.get_text() for label in first.get_yticklabels()] == list(titles.values())
+    assert first.get_ylim()[0] > first.get_ylim()[1]
+    assert (first.get_xscale(), second.get_xscale()) == ("log", "linear")
+    assert len(first.containers) == 3  # of each noise one, without lines between the models
+    assert all(container.lines[0].get_linestyle() == "None" for container in first.containers)
+    means = [container.lines[0].get_xdata().tolist() for container in first.containers]
     assert means == [pytest.approx([1.5 * noise] * 2) for noise in (0.2, 0.05, 0.01)]
 
 

@@ -297,7 +297,7 @@ class Study(Block):
     question: str = documented("what is asked, with its place in the paper")
     sweep: str = documented("the sweep whose points answer it")
     x: str = documented(
-        "the swept key along the figure's axis; `model`, to have the models side by side"
+        "the swept key along the figure's axis; `model`, to have the models one below the other"
     )
     measures: Annotated[list[str], Field(min_length=1)] = documented(
         "each a panel of the figure: an evaluation (`flow`, `evidence`, `energy`, `transport`,"

@@ -31,7 +31,8 @@ def figure_study(
 
     Args:
         table: A row for each point and seed: `model`, the swept keys, `seed` and the measures.
-        x: The key along the axis, or `model`. Values that are no numbers stand side by side.
+        x: The key along the axis. Values that are no numbers stand side by side. With `model` the
+            models stand one below the other.
         measures: Columns of the table.
         titles: What each model is called.
         keys: Swept keys other than `x`.
@@ -46,6 +47,8 @@ def figure_study(
             raise ValueError(f"the table has no column {name}")
     if table.empty:
         raise ValueError("the table has no row")
+    if x == "model":
+        return _side_by_side(table, measures, titles, keys, log_y)
     with new_figure(max(3.6, 3.1 * len(measures)), 3.1) as figure:
         panels = figure.subplots(1, len(measures), squeeze=False)[0]
         for axes, measure in zip(panels, measures, strict=True):
@@ -61,6 +64,31 @@ def figure_study(
                     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
                     axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
             axes.set(xlabel=x.replace("_", " "), ylabel=_words(measure))
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+    return figure
+
+
+def _side_by_side(
+    table: pd.DataFrame,
+    measures: Sequence[str],
+    titles: Mapping[str, str],
+    keys: Sequence[str],
+    logarithmic: Sequence[str],
+) -> Figure:
+    """Draw a study whose models stand one below the other, a panel a measure."""
+    models = list(dict.fromkeys(table["model"]))
+    with new_figure(2 + 1.5 * len(measures), 1.2 + 0.22 * len(models)) as figure:
+        panels = figure.subplots(1, len(measures), squeeze=False, sharey=True)[0]
+        for axes, measure in zip(panels, measures, strict=True):
+            _panel(axes, table, "model", measure, titles, keys)
+            axes.set_yticks(range(len(models)), [titles.get(model, model) for model in models])
+            axes.set(xlabel=_words(measure))
+            axes.grid(axis="y", linewidth=0.4)
+            if measure in logarithmic:
+                axes.set_xscale("log")
+        panels[0].set(ylabel="model")
+        panels[0].invert_yaxis()
         handles, labels = panels[0].get_legend_handles_labels()
         if any(labels):
             figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
@@ -82,23 +110,21 @@ def _panel(
         groups = rows.groupby(x, sort=numeric)[measure]
         mean, low, high = groups.mean(), groups.min(), groups.max()
         at = [places[value] for value in mean.index]
+        bars = np.stack([mean - low, high - mean])
+        sideways = x == "model"
         axes.errorbar(
-            at,
-            mean,
-            yerr=np.stack([mean - low, high - mean]),
+            *((mean, at) if sideways else (at, mean)),
+            **{"xerr" if sideways else "yerr": bars},
             color=SERIES_COLOURS[place % len(SERIES_COLOURS)],
             marker=SERIES_MARKERS[place % len(SERIES_MARKERS)],
-            linestyle="none" if x == "model" else "-",
+            linestyle="none" if sideways else "-",
             markersize=4,
             linewidth=1.2,
             capsize=2,
             label=label,
         )
-    if not numeric:
-        shown = [titles.get(value, value) if x == "model" else str(value) for value in values]
-        axes.set_xticks(list(places.values()), shown)
-        if sum(len(str(value)) for value in shown) > 30:
-            axes.tick_params("x", rotation=90)
+    if not numeric and x != "model":
+        axes.set_xticks(list(places.values()), [str(value) for value in values])
 
 
 def _lines(
