@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from dgmpipe.config.kinds import settings_of
 from dgmpipe.data.batches import to_float
+from dgmpipe.files import write_json
 from dgmpipe.models.adversarial import (
     CONSTRAINTS,
     OBJECTIVES,
@@ -19,7 +21,8 @@ from dgmpipe.models.adversarial import (
     extragradient_step,
 )
 from dgmpipe.models.dcgan import DCGANTask
-from dgmpipe.models.gan import GANTask
+from dgmpipe.models.gan import GAN, GANTask
+from dgmpipe.models.storage import load_model, save_weights
 from dgmpipe.models.wgan import WGANGPTask, WGANTask
 
 RATES = {"discriminator_learning_rate": 2e-4, "generator_learning_rate": 3e-4}
@@ -255,6 +258,16 @@ def test_spectral_normalisation_bounds_the_slope(images: Tensor) -> None:
         task.model.discriminator(x)
     assert _largest_slope(free.model.discriminator.eval(), x) > 100
     assert 0 < _largest_slope(task.model.discriminator.eval(), x) < 2 * 2 * 2
+
+
+def test_a_normalised_critic_is_the_same_once_it_is_loaded(tmp_path: Path, images: Tensor) -> None:
+    settings = _settings(constraint="spectral_normalisation")
+    task = AdversarialTask(AdversarialTask.build(settings), settings)
+    task.step((batch.float() for batch in _batches(images)), _noise())
+    save_weights(task.model, tmp_path / "model.safetensors")
+    write_json({"kind": "gan", "hyperparameters": settings}, tmp_path / "summary.json")
+    loaded, x = load_model(tmp_path, GAN), to_float(images[:5])
+    torch.testing.assert_close(loaded.discriminator(x), task.model.eval().discriminator(x))
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS)

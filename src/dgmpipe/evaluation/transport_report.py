@@ -71,7 +71,7 @@ def evaluate_transport(
 
 
 def independent_halves(clusters: Clusters, n: int) -> tuple[Tensor, Tensor]:
-    """Return the positions of two samples of about `n` points, alike and nearly independent.
+    """Return the positions of two samples of `n` points, alike and nearly independent.
 
     They are spread evenly; the first is of the first half of each stratum and the second of its
     second half, so that only there one cluster can reach from the one into the other.
@@ -84,7 +84,7 @@ def independent_halves(clusters: Clusters, n: int) -> tuple[Tensor, Tensor]:
         (tensor([0, 1, 4]), tensor([2, 5, 6]))
     """
     chosen = evenly_spread(2 * n, len(clusters))
-    first = torch.cat(
-        [torch.arange(size) < size / 2 for size in clusters.strata[chosen].bincount().tolist()]
-    )
+    sizes = clusters.strata[chosen].bincount().tolist()
+    # The odd one of a stratum is of the first sample and of the second in turn.
+    first = torch.cat([2 * torch.arange(size) + s % 2 < size for s, size in enumerate(sizes)])
     return chosen[first], chosen[~first]
