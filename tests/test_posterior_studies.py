@@ -76,7 +76,7 @@ def test_the_study_of_priors_has_a_row_for_each(results: Path) -> None:
     measured = [name for name in table if not name.endswith("standard_error")]
     assert table[measured].notna().all(axis=None)
     normal = table[table["prior"] == "normal"]
-    assert (normal["log_evidence_rise_mean"] == 0).all()
+    assert (normal["log_evidence_gain_mean"] == 0).all()
     # The mixture was fitted to the codes, and N(0, I) was not.
     means = table.groupby("prior")["codes_nll"].mean()
     assert means["mixture"] < means["normal"]

@@ -80,7 +80,8 @@ def priors(files: Files, *, models: list[str], seeds: list[int], priors: list[st
                 if key.startswith(f"{prior}_")
             }
             rows.append({"model": model, "seed": seed, "prior": prior, **of_prior})
-    return pd.DataFrame(rows)
+    # By the names that the table of generators has.
+    return pd.DataFrame(rows).rename(columns={"energy_distance_standard_error": "standard_error"})
 
 
 def generators(files: Files, *, models: list[str], seeds: list[int]) -> pd.DataFrame:
