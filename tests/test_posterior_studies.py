@@ -7,7 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from snakemake.utils import update_config
 
+from dgmpipe.config import read_config
+from dgmpipe.plan.evaluations import measurable
 from workflow_runs import fresh_copy, snakemake
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +40,7 @@ SMALL: dict[str, Any] = {
         }
     },
 }  # fmt: skip
+FILES = ["config/smoke.yaml", "config/studies/posteriors.yaml", "config/studies/priors.yaml"]
 TITLES = SMALL["sweeps"]["posteriors"]["title"]
 pytestmark = pytest.mark.slow
 
@@ -46,8 +50,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which both studies have been made of small VAEs."""
     folder = fresh_copy(tmp_path_factory.mktemp("posteriors"))
     (folder / "small.yaml").write_text(yaml.safe_dump(SMALL, allow_unicode=True), "utf-8")
-    files = ["config/smoke.yaml", "config/studies/posteriors.yaml", "config/studies/priors.yaml"]
-    run = snakemake(folder, "--configfile", *files, "small.yaml", "--", "study")
+    run = snakemake(folder, "--configfile", *FILES, "small.yaml", "--", "study")
     assert run.returncode == 0, run.stderr[-5000:]
     return folder / "results/smoke"
 
@@ -65,6 +68,18 @@ def test_the_study_of_posteriors_has_a_row_for_each(results: Path) -> None:
         assert (results / f"figures/{name}.png").read_bytes().startswith(b"\x89PNG")
     caption = (results / "captions/study_posteriors_posteriors.rst").read_text(encoding="utf-8")
     assert "not computed" not in caption
+
+
+def test_the_evaluations_give_the_numbers_that_a_study_can_ask_for(results: Path) -> None:
+    given = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    for file in FILES:
+        update_config(given, yaml.safe_load((ROOT / file).read_text(encoding="utf-8")))
+    update_config(given, SMALL)
+    config = read_config(given)
+    for name in ("split", "prior"):
+        for path in results.glob(f"evaluation/*/seed_0/{name}.json"):
+            numbers = json.loads(path.read_text(encoding="utf-8"))
+            assert numbers.keys() == set(measurable()[name].numbers(config, path.parts[-3]))
 
 
 def test_the_study_of_priors_has_a_row_for_each(results: Path) -> None:
