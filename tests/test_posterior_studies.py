@@ -7,7 +7,10 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from snakemake.utils import update_config
 
+from dgmpipe.config import read_config
+from dgmpipe.plan.evaluations import measurable
 from workflow_runs import fresh_copy, snakemake
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +40,7 @@ SMALL: dict[str, Any] = {
         }
     },
 }  # fmt: skip
+FILES = ["config/smoke.yaml", "config/studies/posteriors.yaml", "config/studies/priors.yaml"]
 TITLES = SMALL["sweeps"]["posteriors"]["title"]
 pytestmark = pytest.mark.slow
 
@@ -46,8 +50,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which both studies have been made of small VAEs."""
     folder = fresh_copy(tmp_path_factory.mktemp("posteriors"))
     (folder / "small.yaml").write_text(yaml.safe_dump(SMALL, allow_unicode=True), "utf-8")
-    files = ["config/smoke.yaml", "config/studies/posteriors.yaml", "config/studies/priors.yaml"]
-    run = snakemake(folder, "--configfile", *files, "small.yaml", "--", "study")
+    run = snakemake(folder, "--configfile", *FILES, "small.yaml", "--", "study")
     assert run.returncode == 0, run.stderr[-5000:]
     return folder / "results/smoke"
 
@@ -67,6 +70,18 @@ def test_the_study_of_posteriors_has_a_row_for_each(results: Path) -> None:
     assert "not computed" not in caption
 
 
+def test_the_evaluations_give_the_numbers_that_a_study_can_ask_for(results: Path) -> None:
+    given = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+    for file in FILES:
+        update_config(given, yaml.safe_load((ROOT / file).read_text(encoding="utf-8")))
+    update_config(given, SMALL)
+    config = read_config(given)
+    for name in ("split", "prior"):
+        for path in results.glob(f"evaluation/*/seed_0/{name}.json"):
+            numbers = json.loads(path.read_text(encoding="utf-8"))
+            assert numbers.keys() == set(measurable()[name].numbers(config, path.parts[-3]))
+
+
 def test_the_study_of_priors_has_a_row_for_each(results: Path) -> None:
     table = pd.read_csv(results / "tables/priors.csv")
     rows = list(zip(table["model"], table["prior"], strict=True))
@@ -76,7 +91,7 @@ def test_the_study_of_priors_has_a_row_for_each(results: Path) -> None:
     measured = [name for name in table if not name.endswith("standard_error")]
     assert table[measured].notna().all(axis=None)
     normal = table[table["prior"] == "normal"]
-    assert (normal["log_evidence_rise_mean"] == 0).all()
+    assert (normal["log_evidence_gain_mean"] == 0).all()
     # The mixture was fitted to the codes, and N(0, I) was not.
     means = table.groupby("prior")["codes_nll"].mean()
     assert means["mixture"] < means["normal"]

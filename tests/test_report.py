@@ -540,6 +540,8 @@ def test_columns_have_names_and_units_in_words(results: Path, config: Config) ->
         (0.71013, "", "0.710"),
         (0.001, "", "0.001"),
         (float("nan"), "", "–"),
+        (float("inf"), "nats", "∞"),
+        (float("-inf"), "%", "−∞"),
         (True, "", "yes"),
         ("because", "", "because"),
     ],

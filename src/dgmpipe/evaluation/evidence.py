@@ -84,7 +84,7 @@ def evidence_of_images(
             "log_evidence_rise": rise,
             "elbo": bound.value,
             "elbo_error": bound.error,
-            "ceiling": vae.ceiling(x).double(),
+            "ceiling": vae.ceiling(x).detach().double(),
             "gap": evidence.value - bound.value,
             "border_share": border_share,
             "samples": 0 if on_grid else num_samples,

@@ -131,7 +131,7 @@ def evaluate_prior(
     """Return `numbers` of each prior, and the `arrays` of its map.
 
     Of each prior, `normal`, `mixture` and `flow`, the numbers are `codes_nll`, the mean of −log of
-    its density at codes of test images; `log_evidence` and its rise over N(0, I)'s, over test
+    its density at codes of test images; `log_evidence` and its gain over N(0, I)'s, over test
     images; `total_variation` from the aggregate posterior; `energy_distance` of images from all
     test images; and, where there is a judge, the share `rejected`.
     """
@@ -175,8 +175,8 @@ def evaluate_prior(
             "log_evidence_mean": evidence.value.mean().item(),
             "log_evidence_standard_error": math.sqrt(errors_of.variance_of_mean(evidence.value)),
             "log_evidence_error_largest": evidence.error.max().item(),
-            "log_evidence_rise_mean": (evidence.value - before).mean().item(),
-            "log_evidence_rise_standard_error": math.sqrt(
+            "log_evidence_gain_mean": (evidence.value - before).mean().item(),
+            "log_evidence_gain_standard_error": math.sqrt(
                 errors_of.variance_of_mean(evidence.value - before)
             ),
             "total_variation": 0.5 * (density - aggregate).abs().sum().item() * cell,

@@ -75,7 +75,8 @@ def priors(files: Files, *, trainings: Trainings, priors: list[str]) -> pd.DataF
                 if key.startswith(f"{prior}_")
             }
             rows.append({"model": model, "seed": seed, "prior": prior, **of_prior})
-    return pd.DataFrame(rows)
+    # By the names that the table of generators has.
+    return pd.DataFrame(rows).rename(columns={"energy_distance_standard_error": "standard_error"})
 
 
 def generators(files: Files, *, trainings: Trainings) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from dgmpipe.lazy import lazily
 
 if TYPE_CHECKING:
     from dgmpipe.models.classifier import Classifier
+    from dgmpipe.models.flexible_vae import FlexibleVAE
     from dgmpipe.models.flow import Flow, Standardised, negative_log_likelihood
     from dgmpipe.models.gan import GAN, Discriminator
     from dgmpipe.models.generator import Generator
@@ -20,6 +21,7 @@ __all__ = [
     "Classifier",
     "Discriminator",
     "Encoder",
+    "FlexibleVAE",
     "Flow",
     "Generator",
     "OTFlow",
@@ -40,6 +42,7 @@ __getattr__, __dir__ = lazily(
         "Classifier": "dgmpipe.models.classifier",
         "Discriminator": "dgmpipe.models.gan",
         "Encoder": "dgmpipe.models.vae",
+        "FlexibleVAE": "dgmpipe.models.flexible_vae",
         "Flow": "dgmpipe.models.flow",
         "Generator": "dgmpipe.models.generator",
         "OTFlow": "dgmpipe.models.otflow",

@@ -98,6 +98,19 @@ COLUMNS: dict[str, Column] = {
     "elbo_error_largest": Column("numerical error of the bound, largest", "nats"),
     "effective_samples_median": Column("draws that count, median"),
     "border_share_largest": Column("share of p(x) at the border of the grid, largest"),
+    "family_gap_mean": Column(
+        "gap of the family's best member, mean", "nats", "family_gap_standard_error"
+    ),
+    "amortisation_gap_mean": Column(
+        "gap of the encoder beyond it, mean", "nats", "amortisation_gap_standard_error"
+    ),
+    # Priors
+    "prior": Column("prior"),
+    "codes_nll": Column("−log density of test images' codes, mean", "nats"),
+    "log_evidence_gain_mean": Column(
+        "log p(x) above that under N(0, I), mean", "nats", "log_evidence_gain_standard_error"
+    ),
+    "total_variation": Column("total variation from the aggregate posterior"),
     # Generators
     "energy_distance": Column("energy distance from the test images", "", "standard_error"),
     "difference": Column("nearer to the data by (− farther)", "", "standard_error"),
@@ -182,6 +195,8 @@ def number(value: Any, unit: str = "") -> str:
         return value
     if value is None or math.isnan(value):
         return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
     if isinstance(value, bool) or type(value).__name__ == "bool":
         return "yes" if value else "no"
     if unit == "%":

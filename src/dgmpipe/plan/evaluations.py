@@ -98,7 +98,7 @@ _OF_SPLITS = (
 def _prior_numbers(config: Config, model: str) -> tuple[str, ...]:
     numbers = (
         *("codes_nll", "log_evidence_mean", "log_evidence_standard_error"),
-        *("log_evidence_rise_mean", "log_evidence_rise_standard_error"),
+        *("log_evidence_gain_mean", "log_evidence_gain_standard_error"),
         *("log_evidence_error_largest", "total_variation"),
         *("energy_distance", "energy_distance_standard_error"),
         *(("rejected",) if _with_a_judge(config, model) else ()),
