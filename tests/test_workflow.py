@@ -42,6 +42,7 @@ ROOT = Path(__file__).parent.parent
 CONFIG = read_config(yaml.safe_load((ROOT / "config/smoke.yaml").read_text(encoding="utf-8")))
 IMAGES = f"results/data/{image_folder(CONFIG)}"
 FIGURES = {
+    "claims_figure",
     "figure_01_idea",
     "figure_02_moons",
     "figure_03_mnist",
@@ -489,7 +490,7 @@ def _planned_with(edited: Path, smoke: Path) -> subprocess.CompletedProcess:
         (
             "evaluation/quality.py",
             {"sample_quality", "generators", "generators_summary", "class_histograms"}
-            | {"companion"},
+            | {"companion", "claims", "claims_figure"},
         ),
     ],
 )

@@ -185,7 +185,6 @@ def _described(tier: Tier, files: Mapping[str, Path]) -> Any:
             properties={
                 "@type": "SoftwareApplication",
                 "name": "dgmpipe",
-                "version": version("dgmpipe"),
                 "softwareVersion": record.tags.get("git.commit", version("dgmpipe")),
             },
         )
