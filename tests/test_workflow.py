@@ -43,6 +43,7 @@ ROOT = Path(__file__).parent.parent
 CONFIG = read_config(yaml.safe_load((ROOT / "config/smoke.yaml").read_text(encoding="utf-8")))
 IMAGES = f"results/data/{image_folder(CONFIG)}"
 FIGURES = {
+    "claims_figure",
     "figure_01_idea",
     "figure_02_moons",
     "figure_03_mnist",
@@ -272,12 +273,15 @@ def test_every_statement_of_the_paper_gets_a_number_and_a_verdict(
     statements = (tmp_path / "reproduction.md").read_text()
     assert "the tier smoke from its config file: seeds: [0] instead of [0, 7]" in statements
     assert "not yet computed" not in statements
-    verdict = r"\| smoke \| (?:(?:holds|does not hold) there, one training|not decidable) \|$"
-    rows = sum(1 + len(statement.earlier) for statement in STATEMENTS if statement.of_tier)
-    assert len(re.findall(verdict, statements, re.M)) == rows
+    words = r"(?:(?:holds|does not hold|undecided) there, one training|not decidable)"
+    verdicts = re.findall(rf"\| {words} \| smoke \| [01] of 1 \| ×", statements)
+    assert len(verdicts) == sum(statement.of_tier for statement in STATEMENTS)
+    before = re.findall(r"^\| \*before:\* \| .*: holds in [01] of 1 \|", statements, re.M)
+    assert len(before) == sum(len(statement.earlier) for statement in STATEMENTS)
     for count in ("42,913", "205,848", "1,229", "45,924"):
-        counted = rf"{count} weights \| {count} \| equal \| they are counted \|  \| reproduced \|"
-        assert re.search(counted, statements)
+        assert f"{count} weights | reproduced |  | – | – |" in statements
+        assert f"{count} weights | {count} | equal | they are counted | – |" in statements
+    assert (tmp_path / "figures/claims.png").stat().st_size > 10_000
     assert "| from the VAE, the WGAN beats the DCGAN | energy distance of WGAN from" in statements
     deviations = (tmp_path / "deviations.md").read_text()
     assert "not yet computed" not in deviations
@@ -492,7 +496,7 @@ def _planned_with(edited: Path, smoke: Path) -> subprocess.CompletedProcess:
         (
             "evaluation/quality.py",
             {"sample_quality", "generators", "generators_summary", "class_histograms"}
-            | {"companion"},
+            | {"companion", "claims", "claims_figure"},
         ),
     ],
 )

@@ -40,7 +40,7 @@ _TOP = (
 _OF_TRAINING = ("model.safetensors", "history.csv", "summary.json", "time.json")
 _TYPES = {
     ".csv": "text/csv", ".html": "text/html", ".json": "application/json",
-    ".pdf": "application/pdf", ".png": "image/png", ".py": "text/x-python",
+    ".md": "text/markdown", ".pdf": "application/pdf", ".png": "image/png", ".py": "text/x-python",
     ".yaml": "application/yaml", ".safetensors": "application/octet-stream",
 }  # fmt: skip
 _STATUS = {"FINISHED": "CompletedActionStatus", "RUNNING": "ActiveActionStatus"}
@@ -166,7 +166,7 @@ def _described(tier: Tier, files: Mapping[str, Path]) -> Any:
     }
     # Checksums are written when all else is, so that they have those of the metadata too.
     manifest = Path(tier.folder, "invocation.json")
-    crate.add_file(manifest, MANIFEST, properties={"name": "SHA-256 of every other file"})
+    crate.add_file(manifest, MANIFEST, properties=_about(MANIFEST))
     of_the_tier = f"results/{tier.name}/"
     results = [entity for name, entity in added.items() if name.startswith(of_the_tier)]
     config = added[f"{of_the_tier}config.yaml"]
@@ -185,7 +185,6 @@ def _described(tier: Tier, files: Mapping[str, Path]) -> Any:
             properties={
                 "@type": "SoftwareApplication",
                 "name": "dgmpipe",
-                "version": version("dgmpipe"),
                 "softwareVersion": record.tags.get("git.commit", version("dgmpipe")),
             },
         )
@@ -210,8 +209,8 @@ def _described(tier: Tier, files: Mapping[str, Path]) -> Any:
 
 
 def _about(name: str) -> dict[str, Any]:
-    kind = _TYPES.get(Path(name).suffix)
-    return {"name": name, **({"encodingFormat": kind} if kind else {})}
+    about = {"about": {"@id": "./"}} if name == "README.md" else {}
+    return {"name": name, "encodingFormat": _TYPES.get(Path(name).suffix, "text/plain"), **about}
 
 
 def _times(record: Record) -> dict[str, Any]:
