@@ -177,6 +177,8 @@ def test_the_examples_run_one_after_the_other(folder: Path) -> None:
         "dgmpipe pages paper",
         "dgmpipe track",
         "dgmpipe release",
+        "dgmpipe crate",
+        "dgmpipe verify",
     )
     shown = [example for example in _examples() if not example.startswith(elsewhere)]
     assert len(shown) > 12
@@ -345,6 +347,9 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("sample", "points.csv", "-o", "s.png"), "points.csv is a file; name the folder of a trained"),
     (("sample", "broken", "-o", "s.png"), "broken/model.safetensors is not a whole safetensors"),
     (("sample", "classifier", "-o", "s.png"), "holds a Classifier; name the folder of a Flow or"),
+    (("run", "--configfile", "absent.yaml"), "there is no absent.yaml, neither here nor in"),
+    (("crate", "absent", "-o", "c.zip"), "absent is not a folder"),
+    (("verify", "absent.zip"), "there is no absent.zip; make it by make crate"),
     (("sample", "vae", "-o", "s.docx"), "s.docx must end with .png or .npy or .csv"),
     (("sample", "vae", "-o", "images"), "images must end with .png or .npy or .csv"),
     (("sample", "vae", "-o", "absent/s.png"), "absent is not a folder; make it or name a file"),
@@ -387,7 +392,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("energy-test", "a.npy", "folder.png"), "folder.png has no pictures"),
     (("energy-test", "a.npy", "mixed"), "mixed/b.png has shape (28, 30), but mixed/a.png has"),
     (("energy-test", "a.npy", "b.npy", "--permutations", "0"), "0 is not in the range 1<=x<="),
-    (("train", "vae", "points.csv"), "Invalid value for '{realnvp|otflow}': 'vae' is not one of"),
+    (("train", "vae", "points.csv"), "'vae' is not one of 'realnvp', 'otflow', "),
     (("train", "realnvp", "absent.csv"), "absent.csv does not exist; name a .npy, .npz or .csv"),
     (("train", "realnvp", "space.npy"), "space.npy: points must have shape (N, 2), not (30, 3)"),
     (("train", "realnvp", "few.npy"), "few.npy: there must be 20 points or more, not 3"),
@@ -593,7 +598,8 @@ def test_a_package_shows_what_it_has(name: str) -> None:
 
 
 def test_each_command_that_uses_a_model_is_a_function() -> None:
-    for command in main.commands.keys() - {"run", "track", "pages", "completion", "release"}:
+    without = {"run", "track", "pages", "completion", "release", "crate", "verify"}
+    for command in main.commands.keys() - without:
         assert command.replace("-", "_") in dir(dgmpipe)
 
 

@@ -588,9 +588,8 @@ def pages_commands(docs: Path) -> None:
 @main.command()
 @click.argument("results", type=_FILE)
 @_output("The crate: a ZIP file.")
-@click.option("--project", type=_FILE, default=".", show_default=True, help="Of the workflow.")
 @_force
-def crate(results: Path, output: Path, project: Path, force: bool) -> None:
+def crate(results: Path, output: Path, force: bool) -> None:
     """Pack a tier for a reviewer: workflow, config, provenance, weights, tables and figures.
 
     The file is an RO-Crate by the profile Workflow Run RO-Crate 0.5. The images that models are
@@ -601,11 +600,12 @@ def crate(results: Path, output: Path, project: Path, force: bool) -> None:
       dgmpipe crate results/laptop -o laptop-crate.zip
     """
     from dgmpipe.commands import files
+    from dgmpipe.commands.run import project_folder
     from dgmpipe.pages.crate import write_crate
 
     files.check_output(output, (".zip",), force)
     _require_folder(results)
-    click.echo(f"{write_crate(results, project, output):,} files in {output}")
+    click.echo(f"{write_crate(results, project_folder(), output):,} files in {output}")
 
 
 @main.command()
@@ -645,7 +645,7 @@ def verify(crate: Path, number: str | None, data: Path) -> int:
             if number is None:
                 click.echo("to recompute, as COLUMN/MODEL:")
                 columns: dict[str, list[str]] = {}
-                for name, _ in numbers(tier.config):
+                for name in numbers(tier.config):
                     column, model = name.split("/")
                     columns.setdefault(model, []).append(column)
                 for model, of_model in columns.items():

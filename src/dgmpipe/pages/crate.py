@@ -31,8 +31,9 @@ _PROFILES = {
     "https://w3id.org/ro/wfrun/workflow/0.5": ("Workflow Run Crate", "0.5"),
     "https://w3id.org/workflowhub/workflow-ro-crate/1.0": ("Workflow RO-Crate", "1.0"),
 }
-# What a reader needs to run it again, beside the workflow's own folders.
-_FOLDERS = ("workflow", "scripts", "config", "src")
+# What a reader needs to run it again: of the workflow's folder, and of where the packages are.
+_FOLDERS = ("workflow", "scripts", "config")
+_PACKAGES = ("dgmpipe", "snakemake_logger_plugin_dgmpipe")
 _TOP = (
     *("README.md", "LICENSE", "CITATION.cff", "Makefile", "pyproject.toml", "constraints.txt"),
     "environment.yml",
@@ -52,18 +53,15 @@ def write_crate(results: Path, project: Path, output: Path) -> int:
 
     Args:
         results: Folder `results/{tier}`.
-        project: Folder of the workflow, with `workflow/`, `config/` and `src/`.
+        project: Folder with `workflow/`, `scripts/` and `config/`.
         output: The ZIP file to be written.
 
     Returns:
         The number of files in it.
 
     Raises:
-        UserError: If there is no workflow, no invocation, or a figure, table or training is
-            missing.
+        UserError: If there is no invocation, or a figure, table or training is missing.
     """
-    if not (project / WORKFLOW).is_file():
-        raise UserError(f"{project} has no {WORKFLOW}; name the folder of the workflow")
     if not (results / "invocation.json").is_file():
         raise UserError(f"{results} has no invocation.json; run the workflow for that tier first")
     tier = Tier(results)
@@ -98,13 +96,17 @@ def _sha256(path: Path) -> str:
 
 
 def _of_the_project(project: Path) -> Iterator[tuple[str, Path]]:
-    for folder in _FOLDERS:
-        for path in sorted((project / folder).rglob("*")):
-            name = path.relative_to(project)
-            # Weights that ship with the package are other trainings than the tier's.
-            left_out = {"__pycache__", "released"} & set(name.parts) or ".egg-info" in str(name)
-            if path.is_file() and not left_out:
-                yield name.as_posix(), path
+    packages = Path(__file__).parents[2]
+    places = [(project, "", folder) for folder in _FOLDERS]
+    places += [(packages, "src", folder) for folder in _PACKAGES]
+    # Weights that ship with the package are other trainings than the tier's; a package that is
+    # installed has the workflow's folders in `project`.
+    left_out = {"__pycache__", "released", "project"}
+    for top, below, folder in places:
+        for path in sorted((top / folder).rglob("*")):
+            name = path.relative_to(top)
+            if path.is_file() and not left_out & set(name.parts):
+                yield Path(below, name).as_posix(), path
     yield from ((name, project / name) for name in _TOP if (project / name).is_file())
 
 

@@ -122,14 +122,16 @@ def unpacked(archive: zipfile.ZipFile) -> Iterator[Tier]:
         yield Tier(Path(folder, "results", tiers.pop()))
 
 
-def numbers(config: Config) -> Iterator[tuple[str, Evaluation]]:
-    """Yield what can be recomputed, such as "kl/otflow", and the evaluation that has it."""
+def numbers(config: Config) -> dict[str, Evaluation]:
+    """Return what can be recomputed, such as "kl/otflow", and the evaluation that has it."""
+    known: dict[str, Evaluation] = {}
     for evaluation in EVALUATIONS:
         for model in subjects(config, evaluation):
             found = [] if model == REAL else evaluation.numbers(config, model)
-            for column in found:
-                if column in COLUMNS:
-                    yield f"{column}/{model}", evaluation
+            for column in (name for name in found if name in COLUMNS):
+                # Of two that have one, the tables are by the first; the other is for studies.
+                known.setdefault(f"{column}/{model}", evaluation)
+    return known
 
 
 def recompute(tier: Tier, number: str, data: Path) -> Recomputed:
@@ -147,7 +149,7 @@ def recompute(tier: Tier, number: str, data: Path) -> Recomputed:
     config = tier.config
     column, _, rest = number.partition("/")
     model, _, seed_text = rest.partition("/")
-    known = dict(numbers(config))
+    known = numbers(config)
     if f"{column}/{model}" not in known:
         some = ", ".join(name for name in known if name.split("/")[0] in ("kl", "energy_distance"))
         raise UserError(f"the crate has no number {number}; it has {some} and others")

@@ -366,7 +366,7 @@ def prior_exhibits(config: Config) -> list[Exhibit]:
         VAES,
         "dgmpipe.evaluation.tables:priors",
         {"numbers": _of_all(config, models, "prior.json")},
-        {"models": models, "seeds": config.seeds, "priors": list(PRIORS)},
+        {"trainings": evaluated_trainings(config, models), "priors": list(PRIORS)},
     )
     return [*figures, table]
 
