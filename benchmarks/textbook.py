@@ -268,12 +268,12 @@ def generate(gan: DCGAN | WGAN | WGANGP, x: Tensor, noise: torch.Generator) -> T
 
 
 class Classifier(nn.Module):
-    """Two convolutions and two linear layers with Adam, whose rate falls linearly to 0.
+    """Two convolutions and two linear layers with Adam, whose rate the loop of a training lowers.
 
     The images that it is trained on beside the digits are made by the functions that ours are.
     """
 
-    def __init__(self, width: int, learning_rate: float, steps: int) -> None:
+    def __init__(self, width: int, learning_rate: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Conv2d(1, width, 4, stride=2, padding=1, bias=False),
@@ -288,7 +288,6 @@ class Classifier(nn.Module):
             nn.Linear(4 * width, 11),
         )
         self.adam = torch.optim.Adam(self.parameters(), lr=learning_rate)
-        self.schedule = torch.optim.lr_scheduler.LinearLR(self.adam, 1, 0, steps)
 
     def step(
         self, batches: Iterator[tuple[Tensor, Tensor]], noise: torch.Generator
@@ -298,7 +297,6 @@ class Classifier(nn.Module):
         self.adam.zero_grad()
         loss.backward()
         self.adam.step()
-        self.schedule.step()
         return {"loss": loss.detach()}
 
 

@@ -45,6 +45,11 @@ TABLES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _nothing_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dgmpipe.models.trained.RELEASED", tmp_path / "nothing")
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with results and files as the examples name them, each as small as can be."""
