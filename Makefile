@@ -49,7 +49,7 @@ endif
 all: $(INSTALLED) ## Install what is missing and make every figure and table
 	$(BIN)/snakemake --cores $(CORES) all
 
-figures: $(INSTALLED) ## Make the paper's figures and tables from released weights, without training
+figures: $(INSTALLED) ## Make the paper's figures and tables: take released weights, train the rest
 	$(BIN)/snakemake --cores $(CORES) all --configfile config/paper.yaml
 
 prepare: $(INSTALLED) ## Fetch all that comes from outside, for machines that have no way out
