@@ -113,8 +113,10 @@ def _panel(
         bars = np.stack([mean - low, high - mean])
         sideways = x == "model"
         axes.errorbar(
-            *((mean, at) if sideways else (at, mean)),
-            **{"xerr" if sideways else "yerr": bars},
+            mean if sideways else at,
+            at if sideways else mean,
+            xerr=bars if sideways else None,
+            yerr=None if sideways else bars,
             color=SERIES_COLOURS[place % len(SERIES_COLOURS)],
             marker=SERIES_MARKERS[place % len(SERIES_MARKERS)],
             linestyle="none" if sideways else "-",
