@@ -1,4 +1,4 @@
-"""The studies of GANs: what their designs change, and a run of two of them at the smallest size."""
+"""The studies of GANs: what their designs change, and a run of them at the smallest size."""
 
 from pathlib import Path
 from typing import Any
@@ -69,30 +69,36 @@ def test_the_map_of_hyperparameters_has_the_papers_point_in_its_middle() -> None
 
 
 @pytest.mark.slow
-def test_two_studies_end_in_tables_and_figures(tmp_path: Path) -> None:
+def test_the_studies_end_in_tables_and_figures(tmp_path: Path) -> None:
     folder = fresh_copy(tmp_path / "project")
     small = {
         "seeds": [0],
         "sweeps": {
             "gans": {"models": ["dcgan_random", "extragradient"], "latent_dim": [2]},
             "critics": {"models": ["gradient_penalty"], "steps": [2]},
+            "hyperparameters": {
+                "models": ["dcgan_random"],
+                "discriminator_learning_rate": [0.0002],
+                "batch_size": [16],
+            },
         },
         "studies": {
             "gans": {"measures": ["energy.energy_distance", "energy.on_plateau"]},
             "critics": {"measures": ["critic.share", "critic.slope"], "log_y": ["critic.slope"]},
+            "hyperparameters": {"measures": ["energy.energy_distance", "energy.on_plateau"]},
         },
     }
     (folder / "small.yaml").write_text(yaml.safe_dump(small), encoding="utf-8")
-    files = ("smoke.yaml", "studies/gans.yaml", "studies/critics.yaml")
-    configs = [f"config/{file}" for file in files]
+    studies = ("gans", "critics", "hyperparameters")
+    configs = ["config/smoke.yaml", *(f"config/studies/{name}.yaml" for name in studies)]
     run = snakemake(folder, "--configfile", *configs, "small.yaml", "--", "study")
     assert run.returncode == 0, run.stderr[-5000:]
     tables = {
-        name: pd.read_csv(folder / f"results/smoke/tables/study_{name}.csv")
-        for name in ("gans", "critics")
+        name: pd.read_csv(folder / f"results/smoke/tables/study_{name}.csv") for name in studies
     }
     assert tables["gans"]["model"].tolist() == ["dcgan_random", "extragradient"]
     assert tables["gans"]["energy.on_plateau"].isin([0, 1]).all()
+    assert tables["hyperparameters"]["batch_size"].tolist() == [16]
     assert tables["critics"]["critic.share"].between(0, 1, inclusive="neither").all()
     for name in tables:
         assert (folder / f"results/smoke/figures/study_{name}_figure.png").stat().st_size > 0
