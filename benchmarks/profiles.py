@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dgmpipe.config.kinds import KINDS
-from steps import build_step
+from steps import OF_THE_PAPER, build_step
 
 if TYPE_CHECKING:
     from torch.autograd.profiler_util import FunctionEvent
@@ -35,7 +34,7 @@ OUTER = ("optimiser", "data loader")
 def measure() -> pd.DataFrame:
     """Return a row for each kind of model, each step and kind of operation, one thread each."""
     rows = []
-    for model in KINDS:
+    for model in OF_THE_PAPER:
         for version in ("textbook", "ours"):
             print(f"profile of {model}, {version}", flush=True)
             rows += [

@@ -308,7 +308,11 @@ def test_a_workflow_of_coloured_images(tmp_path: Path, archive: Path) -> None:
         "data": {"images": {"name": "rectangles", "md5": None, "archive": str(archive)}},
         "models": dict.fromkeys(["realnvp", "otflow", "wgan_random", "wgan_vae", "classifier"])
         | {"vae": SMALL, "dcgan_random": None, "dcgan_vae": GAN},
-        "evaluation": {"posterior": {"images": [3]}, "energy": {"num_images": 40}},
+        "evaluation": {
+            "posterior": {"images": [3]},
+            "energy": {"num_images": 40},
+            "transport": {"num_images": 20, "num_larger": 20},
+        },
     }
     folder = fresh_copy(tmp_path)
     (folder / "mine.yaml").write_text(yaml.safe_dump(overlay), encoding="utf-8")

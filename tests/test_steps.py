@@ -21,9 +21,10 @@ from dgmpipe.models.convolution import (
 )
 from dgmpipe.models.registry import task_class
 
-# Each kind with the paper's settings, and the GANs with each of their choices.
+# Each kind that a textbook would write so, with the paper's settings, and the GANs with each of
+# their choices. The others have oracles of their own (test_flow_kinds.py, test_posteriors.py).
 CASES: list[tuple[str, dict[str, bool]]] = [
-    *((kind, {}) for kind in KINDS),
+    *((kind, {}) for kind in textbook.MODELS),
     ("dcgan", {"fresh_latent_points": False}),
     ("wgan", {"clip_before_update": False}),
     ("wgan", {"clip_batch_norm": False}),

@@ -161,7 +161,7 @@ def factor(log2: float) -> str:
     """Write how many times beyond the border an effect is.
 
     >>> factor(1), factor(-4), factor(0.07), factor(5.2), factor(-math.inf)
-    ('×2.0', '×0.063', '×1.05', '×37', '×0')
+    ('×2.0', '×0.062', '×1.05', '×37', '×0')
     """
     times = 2.0**log2
     if times == 0 or math.isinf(times):
