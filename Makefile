@@ -59,10 +59,10 @@ companion: $(INSTALLED) ## Make the page to play with of the released weights, w
 	@$(BIN)/python -m dgmpipe.plan.released config/paper.yaml
 	$(BIN)/snakemake --cores $(CORES) --configfile config/paper.yaml -- results/paper/companion.html
 
-test: $(TESTABLE) check ## Install what is missing, check and run the tests, in 7 minutes
+test: $(TESTABLE) check ## Install what is missing, check and run the tests
 	$(PYTEST) -m 'not slowest'
 
-test-fast: $(TESTABLE) ## Run the tests that start no other programs, in a minute
+test-fast: $(TESTABLE) ## Run the tests that start no other programs, in four minutes
 	$(PYTEST) -m 'not slow and not slowest'
 
 test-all: $(TESTABLE) check ## Run every test, those with kills, SLURM, PostgreSQL and a browser too
