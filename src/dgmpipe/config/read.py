@@ -408,7 +408,7 @@ def _unknown_key(unknown: str, where: str, known: list[str]) -> str:
     return f"unknown key '{unknown}' at {where}{hint}; the allowed keys are {', '.join(known)}"
 
 
-class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no type hints
+class _StrictLoader(yaml.SafeLoader):
     """Refuses what YAML takes without a word: a key that stands twice, numbers like 010 or 1:30."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:

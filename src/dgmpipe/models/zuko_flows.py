@@ -84,7 +84,7 @@ def _autoregressive(
     ]
 
 
-class _CouplingTransform(CouplingTransform):  # type: ignore[misc]
+class _CouplingTransform(CouplingTransform):
     """zuko's without operations that write into a tensor, which torch does not differentiate twice
     in forward mode over several directions."""
 
@@ -96,7 +96,7 @@ class _CouplingTransform(CouplingTransform):  # type: ignore[misc]
         return torch.cat([x_a, x_b], dim=-1).index_select(-1, places)
 
 
-class _AdditiveCoupling(GeneralCouplingTransform):  # type: ignore[misc]
+class _AdditiveCoupling(GeneralCouplingTransform):
     def forward(self, c: Tensor | None = None) -> _CouplingTransform:
         return _CouplingTransform(partial(self.meta, c), self.mask)
 

@@ -15,7 +15,8 @@ import docutils.core
 import docutils.utils
 import jinja2
 import pandas as pd
-from PIL import Image, WebPImagePlugin  # noqa: F401 - else Pillow loads every plugin there is
+import PIL.Image
+import PIL.WebPImagePlugin  # else Pillow looks for it in every plugin that there is
 
 from dgmpipe.config.sweeps import Point
 from dgmpipe.errors import UserError
@@ -269,10 +270,10 @@ def _table(
 
 def _picture(path: Path) -> tuple[str, str, tuple[int, int]]:
     """Return a figure and a thumbnail of it as data URIs, and its size in pixels."""
-    with Image.open(path) as picture:
+    with PIL.Image.open(path) as picture:
         size = picture.size
         small = picture.convert("RGB")
-        small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), Image.Resampling.LANCZOS)
+        small.thumbnail((THUMBNAIL_PIXELS, THUMBNAIL_PIXELS), PIL.Image.Resampling.LANCZOS)
     data = io.BytesIO()
     small.save(data, "WEBP", quality=80)
     return _uri("png", path.read_bytes()), _uri("webp", data.getvalue()), size

@@ -97,8 +97,7 @@ def check_sums(archive: zipfile.ZipFile) -> tuple[int, list[str]]:
     agree = 0
     for name in sorted(names & listed.keys()):
         try:
-            with archive.open(name) as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+            digest = hashlib.sha256(archive.read(name)).hexdigest()
         except zipfile.BadZipFile:
             digest = "damaged"
         agree += digest == listed[name]
