@@ -401,7 +401,7 @@ def _without_encoding(path: Path) -> list[str]:
             # `open(path, mode)` and `path.open(mode)`; archives, pictures and os.open have bytes.
             place = 0 if method else 1
             mode = node.args[place] if len(node.args) > place else named.get("mode")
-            of = getattr(node.func.value, "id", "") if method else ""
+            of = ast.unparse(node.func.value).rpartition(".")[2] if method else ""
             binary = isinstance(mode, ast.Constant) and "b" in str(mode.value)
             guesses = not binary and of not in ("gzip", "os", "wheel", "archive", "Image")
         else:
