@@ -17,6 +17,7 @@ import yaml
 from mlflow import MlflowClient
 from snakemake.utils import update_config
 
+from daemons import wait_for
 from dgmpipe.config import read_config
 from dgmpipe.plan.evaluations import EVALUATIONS, subjects
 from dgmpipe.plan.exhibits import exhibits
@@ -67,12 +68,24 @@ def _last_checkpoint(folder: Path) -> int:
     return max((int(path.stem.removeprefix("step_")) for path in checkpoints), default=0)
 
 
-def _add_gpus(gpus: dict[str, int]) -> None:
-    """Note how many GPUs each of the jobs that are running has; SLURM forgets it afterwards."""
-    for job in (job for jobs in _jobs().values() for job in jobs):
-        if job["JobState"] == "RUNNING":
-            count = re.match(r"gpu:fake:([0-9]+)", job.get("GRES", ""))
-            gpus[job["JobId"]] = int(count[1]) if count else 0
+def _accounts() -> list[dict[str, str]]:
+    """What docs/cluster.md reads from SLURM's accounts, of all jobs, those put back as well."""
+    fields = "JobID,Comment,State,ElapsedRaw,AllocTRES"
+    command = ["sacct", "--allocations", "--duplicates", "--parsable2", "--noheader"]
+    lines = subprocess.run(
+        [*command, "--format", fields], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    return [dict(zip(fields.split(","), line.split("|"), strict=True)) for line in lines]
+
+
+def _gpus(accounts: list[dict[str, str]]) -> dict[str, set[int]]:
+    """How many GPUs each job was given, by its number."""
+    gpus: dict[str, set[int]] = {}
+    for job in accounts:
+        if job["AllocTRES"]:  # none before it has started
+            given = dict(part.split("=") for part in job["AllocTRES"].split(","))
+            gpus.setdefault(job["JobID"], set()).add(int(given.get("gres/gpu", 0)))
+    return gpus
 
 
 def _given(job: dict[str, str]) -> tuple[dict[str, str], int]:
@@ -82,7 +95,7 @@ def _given(job: dict[str, str]) -> tuple[dict[str, str], int]:
 
 
 def _of_slurm() -> set[psutil.Process]:
-    names = {"slurmctld", "slurmd", "slurmstepd", "munged"}
+    names = {"slurmctld", "slurmd", "slurmdbd", "slurmstepd", "mariadbd", "munged"}
     running = [p for p in psutil.process_iter(["name", "status"]) if p.info["name"] in names]
     return {p for p in running if p.info["status"] != psutil.STATUS_ZOMBIE}
 
@@ -96,8 +109,8 @@ def before() -> set[psutil.Process]:
 @pytest.fixture(scope="module")
 def finished(
     tmp_path_factory: pytest.TempPathFactory, shared_server: str, before: set[psutil.Process]
-) -> tuple[Path, Jobs, dict[str, int]]:
-    """The folder and the jobs of a run in which one training was stopped twice, and their GPUs.
+) -> tuple[Path, Jobs, list[dict[str, str]]]:
+    """The folder, jobs and accounts of a run in which one training was stopped twice.
 
     Its first job is cancelled, its second put back into the queue, as a preemption does.
     """
@@ -112,12 +125,10 @@ def finished(
         with (folder / "snakemake.log").open("w") as log:
             process = subprocess.Popen(COMMAND, cwd=folder, stdout=log, stderr=log, env=environment)
         try:
-            gpus: dict[str, int] = {}
 
             def watch_until(condition: Callable[[], bool]) -> None:
                 while not condition():
                     assert process.poll() is None, (folder / "snakemake.log").read_text()[-5000:]
-                    _add_gpus(gpus)
                     time.sleep(0.2)
 
             def job_number(attempt: int) -> str:
@@ -134,42 +145,44 @@ def finished(
 
             subprocess.run(["scancel", job_number(0)], check=True)
             subprocess.run(["scontrol", "requeue", job_number(1)], check=True)
-            while process.poll() is None:
-                _add_gpus(gpus)
-                time.sleep(1)
-            assert process.returncode == 0, (folder / "snakemake.log").read_text()[-5000:]
+            assert process.wait() == 0, (folder / "snakemake.log").read_text()[-5000:]
             jobs = _jobs()
+            # The accounts are written a moment after the end of a job.
+            wait_for(lambda: all(job["State"] != "RUNNING" for job in _accounts()), "sacct")
+            accounts = _accounts()
         finally:
             process.kill()
             subprocess.run(["scancel", "--user", "root"], check=False)
-    return folder, jobs, gpus
+    return folder, jobs, accounts
 
 
-def test_every_figure_and_table_is_made(finished: tuple[Path, Jobs, dict[str, int]]) -> None:
+def test_every_figure_and_table_is_made(finished: tuple[Path, Jobs, list[dict[str, str]]]) -> None:
     results = finished[0] / "results/smoke"
     made = {path.stem for kind in ("figures/*.png", "tables/*.csv") for path in results.glob(kind)}
     assert made == {exhibit.name for exhibit in exhibits(READ)}
 
 
 def test_every_training_was_given_one_gpu_and_what_its_rule_declares(
-    finished: tuple[Path, Jobs, dict[str, int]],
+    finished: tuple[Path, Jobs, list[dict[str, str]]],
 ) -> None:
-    _, jobs, gpus = finished
+    _, jobs, accounts = finished
+    gpus = _gpus(accounts)
     for model, settings in MODELS.items():
         rule = "train_from" if "start" in settings else "train"
         for attempt, job in enumerate(jobs[f"rule_{rule}_wildcards_{model}_0"], start=1):
             given, limit = _given(job)
             assert job["TresPerJob"] == "gres:gpu:1"
-            assert gpus[job["JobId"]] == 1
+            assert gpus[job["JobId"]] == {1}
             assert given["cpu"] == "1"
             assert given["mem"] == f"{attempt * CONFIG['cluster']['training_mb']}M"
             assert limit == attempt * CONFIG["cluster"]["training_minutes"][settings["kind"]]
 
 
 def test_what_does_not_train_was_given_no_gpu(
-    finished: tuple[Path, Jobs, dict[str, int]],
+    finished: tuple[Path, Jobs, list[dict[str, str]]],
 ) -> None:
-    _, jobs, gpus = finished
+    _, jobs, accounts = finished
+    gpus = _gpus(accounts)
     others = {name: them for name, them in jobs.items() if "rule_train_" not in name}
     rules = {e.name for e in EVALUATIONS if not e.local and subjects(READ, e)}
     rules -= {"flow_lab"}  # which studies alone ask for
@@ -181,13 +194,13 @@ def test_what_does_not_train_was_given_no_gpu(
     for them in others.values():
         for attempt, job in enumerate(them, start=1):
             given, limit = _given(job)
-            assert gpus[job["JobId"]] == 0
+            assert gpus[job["JobId"]] == {0}
             assert given["mem"] == f"{attempt * cluster_settings['evaluation_mb']}M"
             assert limit == attempt * cluster_settings["evaluation_minutes"]["default"]
 
 
 def test_a_training_that_is_cancelled_and_preempted_continues_from_its_checkpoints(
-    finished: tuple[Path, Jobs, dict[str, int]],
+    finished: tuple[Path, Jobs, list[dict[str, str]]],
 ) -> None:
     folder, jobs, _ = finished
     first, second = jobs[ATTEMPTS]
@@ -197,13 +210,16 @@ def test_a_training_that_is_cancelled_and_preempted_continues_from_its_checkpoin
     assert re.search(rf"continuing after step [0-9,]+ of {STEPS:,}", log)
     trained = folder / f"results/smoke/models/{STOPPED}/seed_0"
     assert json.loads((trained / "time.json").read_text())["parts"] == 3
+    _, _, accounts = finished
+    states = [job["State"] for job in accounts if job["Comment"] == ATTEMPTS]
+    assert states == ["CANCELLED by 0", "REQUEUED", "COMPLETED"]
     told = (folder / "snakemake.log").read_text()
     assert "a checkpoint is written" in told, "the log of what failed is shown"
     assert f"results/smoke/logs/train/{STOPPED}_seed_0.log" in told
 
 
 def test_the_shared_server_has_every_training_and_figure(
-    finished: tuple[Path, Jobs, dict[str, int]], shared_server: str
+    finished: tuple[Path, Jobs, list[dict[str, str]]], shared_server: str
 ) -> None:
     client = MlflowClient(shared_server)
     experiment = client.get_experiment_by_name("dgmpipe-smoke")
@@ -231,4 +247,6 @@ def test_the_shared_server_has_every_training_and_figure(
 @pytest.mark.usefixtures("finished")
 def test_nothing_is_left_of_the_cluster(before: set[psutil.Process]) -> None:
     assert not _of_slurm() - before
-    assert not any(Path("/etc/slurm", name).exists() for name in ("slurm.conf", "gres.conf"))
+    assert not any(
+        Path("/etc/slurm", name).exists() for name in ("slurm.conf", "slurmdbd.conf", "gres.conf")
+    )
