@@ -24,7 +24,13 @@ from dgmpipe.config.values import (
 
 __all__ = ["KINDS", "Family", "Kind", "ModelSettings"]
 
-Family = Literal["flow", "vae", "gan", "judge"]
+Family = Literal["flow", "vae", "gan", "diffusion", "judge"]
+
+MatchingPath = Literal["straight", "variance_preserving"]
+PATH = (
+    "from latent points to data: `straight` lines, arXiv:2210.02747, or those of the diffusion that"
+    " keeps the variance, arXiv:2011.13456, here with α = sin(π t/2) and σ = cos(π t/2)"
+)
 
 # Batch norm and the energy distance need two images.
 Images = Annotated[Whole, Field(ge=2)]
@@ -359,6 +365,41 @@ class AdversarialSettings(GANSettings):
         return self
 
 
+class MatchingSettings(ModelSettings):
+    """Settings of every generator of images by flow matching."""
+
+    batch_size: Images = documented("images in a batch", 64)
+    learning_rate: Positive = documented("of Adam", 0.001)
+    path: MatchingPath = documented(PATH, "straight")
+    solver: Literal["euler", "heun", "rk4"] = documented(
+        "how a sample's path is integrated: Euler's scheme, Heun's or the Runge-Kutta scheme of"
+        " fourth order, in steps of equal size",
+        "heun",
+    )
+    evaluations: Count = documented(
+        "evaluations of the velocity for a sample, of which a step takes 1, 2 or 4", 32
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        each = {"euler": 1, "heun": 2, "rk4": 4}[self.solver]
+        if self.evaluations % each:
+            raise ValueError(
+                f"must have a multiple of {each} for evaluations, as a step of {self.solver} takes"
+                f" so many, not {self.evaluations}"
+            )
+        return self
+
+
+class PixelFlowSettings(MatchingSettings):
+    """Flow matching, or diffusion, from white noise to the pixels of images, by a small U-Net."""
+
+    width: Annotated[Whole, Field(ge=8, multiple_of=8)] = documented(
+        "channels of the U-Net at half the resolution, a multiple of 8; twice as many at a quarter",
+        32,
+    )
+
+
 class ClassifierSettings(ModelSettings):
     """Tells digits apart and rejects images that show none; trained for the first seed only.
 
@@ -457,6 +498,14 @@ KINDS: dict[str, Kind] = {
         "dgmpipe.models.adversarial:AdversarialTask",
         "images",
         60,
+    ),
+    "pixel_flow": Kind(
+        "Flow matching",
+        "diffusion",
+        PixelFlowSettings,
+        "dgmpipe.models.pixel_flow:PixelFlowTask",
+        "images",
+        90,
     ),
     "classifier": Kind(
         "classifier",

@@ -11,6 +11,7 @@ from dgmpipe.config.kinds import Family
 
 __all__ = [
     "EVALUATIONS",
+    "IMAGE_FAMILIES",
     "PRIORS",
     "REAL",
     "Evaluation",
@@ -23,6 +24,9 @@ __all__ = [
 
 # What stands in the place of N(0, I), and this itself.
 PRIORS = ("normal", "mixture", "flow")
+
+# Whose models generate images.
+IMAGE_FAMILIES: tuple[Family, ...] = ("vae", "gan", "diffusion")
 
 # Stands for real training images in a generator's place: what a perfect generator would get.
 REAL = "real"
@@ -274,7 +278,7 @@ EVALUATIONS = (
     ),
     Evaluation(
         "generate_images",
-        ("vae", "gan"),
+        IMAGE_FAMILIES,
         "dgmpipe.evaluation.samples:show_images",
         {"arrays": "samples.npz"},
         "samples",
@@ -283,7 +287,7 @@ EVALUATIONS = (
     ),
     Evaluation(
         "energy_test",
-        ("vae", "gan"),
+        IMAGE_FAMILIES,
         "dgmpipe.evaluation.energy_report:evaluate_energy",
         {"numbers": "energy.json", "contributions": "energy.npz"},
         "energy",
@@ -293,7 +297,7 @@ EVALUATIONS = (
     ),
     Evaluation(
         "transport_costs",
-        ("vae", "gan"),
+        IMAGE_FAMILIES,
         "dgmpipe.evaluation.transport_report:evaluate_transport",
         {"numbers": "transport.json"},
         "transport",
@@ -318,7 +322,7 @@ EVALUATIONS = (
     ),
     Evaluation(
         "sample_quality",
-        ("vae", "gan"),
+        IMAGE_FAMILIES,
         "dgmpipe.evaluation.quality_report:evaluate_quality",
         {"numbers": "quality.json", "classes": "classes.csv"},
         "quality",
@@ -341,7 +345,7 @@ def evaluated_seeds(config: Config, model: str) -> list[int]:
     """Return the seeds that a model is evaluated for; real images for those of any generator."""
     if model != REAL:
         return config.seeds_of(model)
-    return list(dict.fromkeys(chain(*map(config.seeds_of, config.of_family("vae", "gan")))))
+    return list(dict.fromkeys(chain(*map(config.seeds_of, config.of_family(*IMAGE_FAMILIES)))))
 
 
 def evaluated_trainings(config: Config, models: Iterable[str]) -> list[tuple[str, int]]:

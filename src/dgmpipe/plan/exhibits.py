@@ -383,29 +383,31 @@ def _images(config: Config) -> list[Exhibit]:
         return []
     # Figure 10 has a row a kind of model, as in the paper: of a GAN the one that starts from a VAE.
     started = {config.models[m].kind for m in models if config.models[m].start}
-    rows = [m for m in models if config.models[m].start or config.models[m].kind not in started]
+    lines = [m for m in models if config.kind(m).family != "diffusion"]
+    rows = [m for m in lines if config.models[m].start or config.models[m].kind not in started]
 
     def samples(models: list[str]) -> list[str]:
         return [_evaluated(model, config.shown_seed, "samples.npz") for model in models]
 
-    return [
-        Exhibit(
-            "figure_09_samples",
-            "Figure 9: samples",
-            GANS,
-            "dgmpipe.figures.figure_09:from_files",
-            {"images": ["data/images.npz"], "samples": samples(models)},
-            {"titles": titles(config, models)},
-        ),
-        Exhibit(
-            "figure_10_interpolation",
-            "Figure 10: interpolation",
-            GANS,
-            "dgmpipe.figures.figure_10:from_files",
-            {"samples": samples(rows)},
-            {"titles": titles(config, rows)},
-        ),
-    ]
+    figure_09 = Exhibit(
+        "figure_09_samples",
+        "Figure 9: samples",
+        GANS,
+        "dgmpipe.figures.figure_09:from_files",
+        {"images": ["data/images.npz"], "samples": samples(models)},
+        {"titles": titles(config, models)},
+    )
+    if not rows:
+        return [figure_09]
+    figure_10 = Exhibit(
+        "figure_10_interpolation",
+        "Figure 10: interpolation",
+        GANS,
+        "dgmpipe.figures.figure_10:from_files",
+        {"samples": samples(rows)},
+        {"titles": titles(config, rows)},
+    )
+    return [figure_09, figure_10]
 
 
 def _training_curves(config: Config) -> list[Exhibit]:
