@@ -4,20 +4,29 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
+import yaml
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 import dgmpipe
+from dgmpipe.config import read_config
 from dgmpipe.config.kinds import settings_of
+from dgmpipe.errors import UserError
 from dgmpipe.evaluation.samples import evaluated_images, show_images
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.image_flow import ImageFlow
+from dgmpipe.models.latent_flow import Codes, LatentFlow
 from dgmpipe.models.matching import PATHS, SOLVERS, integrate, matching_loss, spread_times
 from dgmpipe.models.pixel_flow import PixelFlow, PixelFlowTask
 from dgmpipe.models.unet import UNet
+from dgmpipe.training.data import dataset_from
+from dgmpipe.training.run import train_model
 from trainings import train_here
+
+ROOT = Path(__file__).parent.parent
 
 
 def _noise(seed: int = 0) -> torch.Generator:
@@ -173,9 +182,7 @@ def pixels(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> Path
     return folder
 
 
-def _history(folder: Path) -> Any:
-    import pandas as pd
-
+def _history(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "history.csv")
 
 
@@ -225,3 +232,73 @@ def test_images_of_another_size_and_in_colour_can_be_learned() -> None:
     assert task.step(iter([x]), _noise())["loss"].isfinite()
     assert isinstance(task.model, ImageFlow)
     assert task.model.eval().sample(2, seed=0).shape == (2, 3, 16, 20)
+
+
+@pytest.fixture(scope="module")
+def latent(tmp_path_factory: pytest.TempPathFactory, image_folder: Path) -> tuple[Path, Path]:
+    """The folders of a VAE with three dimensions and of a flow of its codes."""
+    folder = tmp_path_factory.mktemp("codes")
+    size = {"latent_dim": 3, "width": 4}
+    vae = settings_of({"kind": "vae", "steps": 40, "held_out_size": 40, "snapshots": 0} | size)
+    train_here("vae", vae, folder / "vae", images=image_folder)
+    changes = {"start": "vae", "velocity_width": 16, "steps": 60, "evaluate_every": 60} | size
+    settings = _settings("latent_flow", learning_rate=0.02, **changes)
+    train_model(
+        "codes",
+        settings,
+        dataset_from(settings, image_folder, folder / "vae"),
+        seed=0,
+        device=torch.device("cpu"),
+        folder=folder / "flow",
+        checkpoints=folder / "checkpoints",
+        start=folder / "vae",
+    )
+    return folder / "vae", folder / "flow"
+
+
+def test_codes_are_draws_of_the_encoder_for_the_images_of_their_split(
+    latent: tuple[Path, Path], image_folder: Path, images: Tensor
+) -> None:
+    vae = dgmpipe.load_model(latent[0])
+    codes, shown = Codes(image_folder, latent[0]).held_out(len(images), 0, torch.device("cpu"))
+    torch.testing.assert_close(shown[:, 0], images / 255)
+    posterior = vae.encoder(shown)
+    score = (codes - posterior.mean) / (posterior.log_variance / 2).exp()
+    assert score.mean().item() == pytest.approx(0, abs=0.2)
+    assert score.std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_a_flow_of_codes_learns_and_keeps_the_generator_of_its_vae(
+    latent: tuple[Path, Path],
+) -> None:
+    history = _history(latent[1])
+    assert history["held_out_loss"].iloc[-1] < 0.9 * history["held_out_loss"].iloc[0]
+    vae, flow = (dgmpipe.load_model(folder) for folder in latent)
+    assert isinstance(flow, LatentFlow)
+    for name, tensor in vae.generator.state_dict().items():
+        torch.testing.assert_close(flow.generator.state_dict()[name], tensor, msg=name)
+    z = torch.randn(4, 3, generator=_noise())
+    ends = integrate(flow.velocity_at, z, "heun", 4)
+    torch.testing.assert_close(flow(z), vae.generator(ends))
+    assert flow.sample(2, seed=0).shape == (2, 1, 28, 28)
+
+
+def test_a_flow_of_codes_starts_from_a_vae() -> None:
+    blocks = yaml.safe_load((ROOT / "config/smoke.yaml").read_text(encoding="utf-8"))
+
+    def refused(**block: Any) -> str:
+        given = {"kind": "latent_flow", "steps": 1, "batch_size": 8} | block
+        config = blocks | {"models": blocks["models"] | {"codes": given}}
+        with pytest.raises(UserError) as error:
+            read_config(config)
+        return str(error.value)
+
+    assert "key 'start' is missing at models.codes" in refused()
+    assert "starts from dcgan_random, which has no encoder; name a VAE" in refused(
+        start="dcgan_random"
+    )
+    assert "models.codes.latent_dim must be 2, as models.vae.latent_dim is" in refused(
+        start="vae", latent_dim=3
+    )
+    pixels = refused(kind="pixel_flow", start="vae", width=8)
+    assert "cannot start from vae: only a VAE or a GAN can" in pixels

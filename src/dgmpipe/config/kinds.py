@@ -400,6 +400,16 @@ class PixelFlowSettings(MatchingSettings):
     )
 
 
+class LatentFlowSettings(MatchingSettings):
+    """Flow matching, or diffusion, to the codes of a VAE, whose generator makes images of them."""
+
+    batch_size: Images = documented("codes in a batch", 256)
+    start: str = documented("the VAE; its generator is not trained further")
+    latent_dim: Count = documented("dimension q of the latent space, that of the VAE", 2)
+    width: Count = documented("of the VAE", 32)
+    velocity_width: Count = documented("neurons in the hidden layers of the velocity", 256)
+
+
 class ClassifierSettings(ModelSettings):
     """Tells digits apart and rejects images that show none; trained for the first seed only.
 
@@ -424,7 +434,8 @@ class Kind:
         family: What is evaluated of it.
         settings: Its block in the config.
         task: Module and class of its training task.
-        data: What it is trained on: points of the plane, images, or images with their labels.
+        data: What it is trained on: points of the plane, images, images with their labels, or the
+            codes that a VAE has of images.
         step_ms: Milliseconds of a step with default settings on one core, for a plan's hours.
     """
 
@@ -432,7 +443,7 @@ class Kind:
     family: Family
     settings: type[ModelSettings]
     task: str
-    data: Literal["points", "images", "labelled images"]
+    data: Literal["points", "images", "labelled images", "codes"]
     step_ms: float
 
     @property
@@ -506,6 +517,14 @@ KINDS: dict[str, Kind] = {
         "dgmpipe.models.pixel_flow:PixelFlowTask",
         "images",
         90,
+    ),
+    "latent_flow": Kind(
+        "Flow matching of codes",
+        "diffusion",
+        LatentFlowSettings,
+        "dgmpipe.models.latent_flow:LatentFlowTask",
+        "codes",
+        5,
     ),
     "classifier": Kind(
         "classifier",
