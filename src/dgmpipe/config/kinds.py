@@ -26,14 +26,15 @@ __all__ = ["KINDS", "Family", "Kind", "ModelSettings"]
 
 Family = Literal["flow", "vae", "gan", "diffusion", "judge"]
 
+# Batch norm and the energy distance need two images.
+Images = Annotated[Whole, Field(ge=2)]
+
+
 MatchingPath = Literal["straight", "variance_preserving"]
 PATH = (
     "from latent points to data: `straight` lines, arXiv:2210.02747, or those of the diffusion that"
     " keeps the variance, arXiv:2011.13456, here with α = sin(π t/2) and σ = cos(π t/2)"
 )
-
-# Batch norm and the energy distance need two images.
-Images = Annotated[Whole, Field(ge=2)]
 
 
 class ModelSettings(Block):
@@ -176,6 +177,8 @@ class FlowMatchingSettings(FlowSettings):
 
     Its training integrates nothing; only samples and likelihoods do.
     """
+
+    path: MatchingPath = documented(PATH, "straight")
 
     width: Count = documented("neurons in the three hidden layers of the velocity", 128)
     evaluation_rk4_steps: Count = documented("Runge-Kutta steps, in either direction", 16)
