@@ -59,6 +59,12 @@ def _with_a_critic(config: Config, model: str) -> bool:
     return critic_steps is not None and objective in (None, "wasserstein")
 
 
+def _as_a_study_asks(config: Config, model: str) -> bool:
+    """Whether a study measures by solvers, which takes longer than all else of a model."""
+    asked = (number for study in config.studies.values() for number in study.numbers)
+    return any(number.startswith("solvers.") for number in asked)
+
+
 def _with_errors(*names: str) -> tuple[str, ...]:
     return tuple(chain.from_iterable((name, f"{name}_standard_error") for name in names))
 
@@ -138,6 +144,21 @@ _OF_QUALITY = (
     "frechet_distance",
     *_with_errors("near_share", "copied_share", "test_copied_share"),
 )
+
+
+# Evaluations of the velocity that a step takes.
+_STEPS = {"euler": 1, "heun": 2, "rk4": 4}
+
+
+def _solver_numbers(config: Config, model: str) -> tuple[str, ...]:
+    measures = ("energy_distance", "wasserstein_debiased")
+    return tuple(
+        f"{measure}_{solver}_{number}"
+        for measure in (*measures, *(("rejected",) if _with_a_judge(config, model) else ()))
+        for solver, each in _STEPS.items()
+        for number in config.evaluation.solvers.evaluations
+        if number % each == 0
+    )
 
 
 def _of_the_moons(config: Config, model: str) -> bool:
@@ -312,6 +333,16 @@ EVALUATIONS = (
         "critic",
         _with_a_critic,
         numbers=lambda config, model: _OF_CRITIC,
+    ),
+    Evaluation(
+        "compare_solvers",
+        ("diffusion",),
+        "dgmpipe.evaluation.solvers:evaluate_solvers",
+        {"table": "solvers.csv", "numbers": "solvers.json"},
+        "solvers",
+        _as_a_study_asks,
+        judged=True,
+        numbers=_solver_numbers,
     ),
     Evaluation(
         "examine_judge",
