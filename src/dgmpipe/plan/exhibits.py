@@ -581,7 +581,7 @@ def _image_flows(
         Exhibit(
             f"study_{study}_solvers",
             f"Study {study}: solvers",
-            STUDIES,
+            GANS,
             "dgmpipe.figures.figure_solvers:from_files",
             {"tables": [_evaluated(model, seed, "solvers.csv") for model in flows]},
             {"titles": titles(config, flows)},
@@ -591,7 +591,7 @@ def _image_flows(
         Exhibit(
             f"study_{study}_samples",
             f"Study {study}: samples",
-            STUDIES,
+            GANS,
             "dgmpipe.figures.figure_09:from_files",
             {
                 "images": ["data/images.npz"],
