@@ -10,12 +10,14 @@ from pydantic import ValidationError
 from torch import nn
 
 import dgmpipe
+import paths
 from dgmpipe.commands.functions import held_out_losses, train
 from dgmpipe.config.kinds import KINDS
 from dgmpipe.data.moons import MoonsDensity
 from dgmpipe.models.flow_matching import FlowMatching, FlowMatchingTask, optimal_pairs
 from dgmpipe.models.planar import PlanarFlow, RadialFlow, RadialTask
-from trainings import train_here
+from dgmpipe.models.storage import save_weights
+from trainings import make_up, train_here
 
 # On a parabola, far from the origin and on two scales.
 POINTS = np.random.default_rng(0).normal(size=(1000, 2)) * [1, 0.1]
@@ -154,3 +156,20 @@ def test_flow_matching_with_the_best_velocity_makes_a_normal_density() -> None:
     x, log_det = flow(torch.zeros(1, 2, dtype=torch.float64))
     assert x.tolist() == [[2, -1]]
     assert log_det.tolist() == [0]
+
+
+def test_paths_of_constant_velocity_cost_no_more_than_they_must(tmp_path: Path) -> None:
+    folder = make_up(tmp_path / "flow", "flow_matching", width=4, evaluation_rk4_steps=2)
+    flow = dgmpipe.load_model(folder)
+    for parameter in flow.parameters():
+        nn.init.zeros_(parameter)
+    with torch.no_grad():
+        flow.velocity.layers[-1].bias.copy_(torch.tensor([2.0, -1.0]))
+    save_weights(flow, folder / "model.safetensors")
+    row = paths.row_of(str(folder))
+    assert [row[name] for name in ("cost", "straight", "ratio", "least")] == pytest.approx(
+        [5, 5, 1, 5], rel=1e-4
+    )
+    realnvp = make_up(tmp_path / "realnvp", "realnvp", num_layers=1, width=4)
+    with pytest.raises(ValueError, match="is no continuous flow"):
+        paths.row_of(str(realnvp))
