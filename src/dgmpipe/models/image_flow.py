@@ -14,7 +14,6 @@ from dgmpipe.models.inputs import ImageShape, require_batch
 from dgmpipe.models.matching import integrate, matching_loss, spread_times
 from dgmpipe.models.sampling import stream_of
 from dgmpipe.models.task import Task
-from dgmpipe.statistics.energy import energy_distance
 
 __all__ = ["ImageFlow", "ImageFlowTask"]
 
@@ -68,7 +67,7 @@ class ImageFlow(nn.Module, ABC):
         return self.from_end(integrate(self.velocity_at, z, solver, evaluations))
 
     @torch.no_grad()
-    def sample(
+    def sample(  # only for users
         self, n: int, generator: torch.Generator | None = None, *, seed: int | None = None
     ) -> Tensor:
         """Return images of `n` points of N(0, I), shape (n, C, H, W), on the model's device.
@@ -120,10 +119,6 @@ class ImageFlowTask(Task):
         loss.backward()
         optimizer.step()
         return {"loss": loss.detach()}
-
-    def energy_distance(self, images: Tensor, noise: torch.Generator) -> float:
-        """Return the energy distance of as many generated images from held-out ones."""
-        return energy_distance(self.model.sample(len(images), noise), images).value
 
     def snapshot(self, noise: torch.Generator) -> Tensor:
         return to_bytes(self.model.sample(9, noise))

@@ -17,6 +17,7 @@ from dgmpipe.models.inputs import image_shape_of
 from dgmpipe.models.storage import load_model
 from dgmpipe.models.unet import TimeFeatures
 from dgmpipe.models.vae import VAE
+from dgmpipe.statistics.energy import energy_distance
 from dgmpipe.streams import random_stream
 
 __all__ = ["Codes", "LatentFlow", "LatentFlowTask", "codes_of"]
@@ -130,5 +131,5 @@ class LatentFlowTask(ImageFlowTask):
         codes, images = held_out
         return {
             "held_out_loss": self.loss(codes, noise).item(),
-            "energy_distance": self.energy_distance(images, noise),
+            "energy_distance": energy_distance(self.model.sample(len(images), noise), images).value,
         }
