@@ -1,6 +1,7 @@
 """What images of flows are worth against the evaluations of the velocity that they take."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -16,7 +17,7 @@ _MEASURES = {
     "wasserstein_debiased": "Wasserstein distance, debiased",
     "rejected": "share without a digit",
 }
-_STYLES = ("-", "--", ":")
+_STYLES: tuple[Literal["-", "--", ":"], ...] = ("-", "--", ":")
 
 
 def figure_solvers(tables: Mapping[str, pd.DataFrame]) -> Figure:
