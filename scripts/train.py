@@ -20,7 +20,8 @@ with job(snakemake.log[0], snakemake.threads):
         import torch
 
         from dgmpipe.jobs.devices import choose_device
-        from dgmpipe.training.run import dataset_of, train_model
+        from dgmpipe.training.data import dataset_from
+        from dgmpipe.training.run import train_model
 
         torch.set_num_threads(snakemake.threads)
         device = choose_device(config.device, trainings_per_gpu=config.cluster.trainings_per_gpu)
@@ -43,15 +44,17 @@ with job(snakemake.log[0], snakemake.threads):
         else:
             if config.released:
                 print(why_not_released(config, model, seed), flush=True)
+            images = Path(data[0]).parent if data else None
+            begin = Path(start[0]).parent if start else None
             train_model(
                 model,
                 settings,
-                dataset_of(settings, Path(data[0]).parent if data else None),
+                dataset_from(settings, images, begin),
                 seed=seed,
                 device=device,
                 folder=folder,
                 checkpoints=snakemake.params.checkpoints,
-                start=Path(start[0]).parent if start else None,
+                start=begin,
                 on_evaluation=logger.log_row,
             )
         logger.log_files(snakemake.output)

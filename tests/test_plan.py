@@ -468,7 +468,7 @@ def test_the_workflow_does_not_come_to_what_is_only_for_users() -> None:
             is_sample = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "sample"
             if is_sample and "seed" in {keyword.arg for keyword in node.keywords}:
                 sampled.add(name)
-    assert imported == {"models/flow.py", "models/generator.py"}
+    assert imported == {"models/flow.py", "models/generator.py", "models/image_flow.py"}
     assert sampled <= {"commands/app.py", "commands/functions.py", "models/gan.py", "models/vae.py"}
 
 

@@ -19,6 +19,7 @@ from dgmpipe.evaluation.posterior import PosteriorGrid
 from dgmpipe.models.flow import DIM, Flow
 from dgmpipe.models.gan import GAN
 from dgmpipe.models.generator import Generator
+from dgmpipe.models.image_flow import ImageFlow
 from dgmpipe.models.storage import load_model as load_folder
 from dgmpipe.models.trained import find_model
 from dgmpipe.models.vae import VAE
@@ -43,8 +44,8 @@ def sample(model: nn.Module | str | Path, n: int, *, seed: int | None = None) ->
         UserError: If there is no such model, or one that generates nothing.
         ValueError: If `n` or `seed` is not possible.
     """
-    generator = _loaded(model, Flow, VAE, GAN, Generator)
-    assert isinstance(generator, Flow | VAE | GAN | Generator)
+    generator = _loaded(model, Flow, VAE, GAN, Generator, ImageFlow)
+    assert isinstance(generator, Flow | VAE | GAN | Generator | ImageFlow)
     return generator.sample(n, seed=seed)
 
 

@@ -264,6 +264,29 @@ class CriticEvaluation(Block):
     )
 
 
+class SolverEvaluation(Block):
+    """Samples of an image flow by each solver, against the evaluations of the velocity."""
+
+    num_images: Annotated[Whole, Field(ge=2)] = documented(
+        "images of the energy distance from all test images, by each", 2000
+    )
+    num_transported: Annotated[Whole, Field(ge=2)] = documented(
+        "of these, images in each of two samples of the exact cost of transport", 500
+    )
+    evaluations: Annotated[list[Count], Field(min_length=1), AfterValidator(unique)] = documented(
+        "their numbers; a solver takes those that make whole steps of it", [2, 4, 8, 16, 32, 64]
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if 2 * self.num_transported > self.num_images:
+            raise ValueError(
+                f"num_transported must be at most half of num_images, which is {self.num_images},"
+                f" not {self.num_transported}"
+            )
+        return self
+
+
 class JudgeEvaluation(Block):
     """What the classifier that judges the images can tell, and what not."""
 
@@ -306,6 +329,7 @@ class Evaluation(Block):
     energy: EnergyEvaluation
     transport: TransportEvaluation = documented("costs of optimal transport", TransportEvaluation())
     critic: CriticEvaluation = documented("critics of Wasserstein GANs", CriticEvaluation())
+    solvers: SolverEvaluation = documented("solvers of image flows", SolverEvaluation())
     judge: JudgeEvaluation
     quality: QualityEvaluation
     split: SplitEvaluation | None = documented("for the study of posteriors", None)
@@ -352,8 +376,8 @@ class Study(Block):
     )
     measures: Annotated[list[str], Field(min_length=1)] = documented(
         "each a panel of the figure: an evaluation (`flow`, `lab`, `evidence`, `energy`,"
-        " `transport`, `critic`, `quality`, `split`, `prior`), a dot and a number that it gives,"
-        " such as `flow.kl`; or `training.processor_seconds`"
+        " `transport`, `critic`, `solvers`, `quality`, `split`, `prior`), a dot and a number that"
+        " it gives, such as `flow.kl`; or `training.processor_seconds`"
     )
     lines: dict[str, list[str]] = documented(
         "by measure, numbers that are drawn as lines across its panel, such as what the truth has",

@@ -24,10 +24,17 @@ from dgmpipe.config.values import (
 
 __all__ = ["KINDS", "Family", "Kind", "ModelSettings"]
 
-Family = Literal["flow", "vae", "gan", "judge"]
+Family = Literal["flow", "vae", "gan", "diffusion", "judge"]
 
 # Batch norm and the energy distance need two images.
 Images = Annotated[Whole, Field(ge=2)]
+
+
+MatchingPath = Literal["straight", "variance_preserving"]
+PATH = (
+    "from latent points to data: `straight` lines, arXiv:2210.02747, or those of the diffusion that"
+    " keeps the variance, arXiv:2011.13456, here with α = sin(π t/2) and σ = cos(π t/2)"
+)
 
 
 class ModelSettings(Block):
@@ -170,6 +177,8 @@ class FlowMatchingSettings(FlowSettings):
 
     Its training integrates nothing; only samples and likelihoods do.
     """
+
+    path: MatchingPath = documented(PATH, "straight")
 
     width: Count = documented("neurons in the three hidden layers of the velocity", 128)
     evaluation_rk4_steps: Count = documented("Runge-Kutta steps, in either direction", 16)
@@ -359,6 +368,51 @@ class AdversarialSettings(GANSettings):
         return self
 
 
+class MatchingSettings(ModelSettings):
+    """Settings of every generator of images by flow matching."""
+
+    batch_size: Images = documented("images in a batch", 64)
+    learning_rate: Positive = documented("of Adam", 0.001)
+    path: MatchingPath = documented(PATH, "straight")
+    solver: Literal["euler", "heun", "rk4"] = documented(
+        "how a sample's path is integrated: Euler's scheme, Heun's or the Runge-Kutta scheme of"
+        " fourth order, in steps of equal size",
+        "heun",
+    )
+    evaluations: Count = documented(
+        "evaluations of the velocity for a sample, of which a step takes 1, 2 or 4", 32
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        each = {"euler": 1, "heun": 2, "rk4": 4}[self.solver]
+        if self.evaluations % each:
+            raise ValueError(
+                f"must have a multiple of {each} for evaluations, as a step of {self.solver} takes"
+                f" so many, not {self.evaluations}"
+            )
+        return self
+
+
+class PixelFlowSettings(MatchingSettings):
+    """Flow matching, or diffusion, from white noise to the pixels of images, by a small U-Net."""
+
+    width: Annotated[Whole, Field(ge=8, multiple_of=8)] = documented(
+        "channels of the U-Net at half the resolution, a multiple of 8; twice as many at a quarter",
+        32,
+    )
+
+
+class LatentFlowSettings(MatchingSettings):
+    """Flow matching, or diffusion, to the codes of a VAE, whose generator makes images of them."""
+
+    batch_size: Images = documented("codes in a batch", 256)
+    start: str = documented("the VAE; its generator is not trained further")
+    latent_dim: Count = documented("dimension q of the latent space, that of the VAE", 2)
+    width: Count = documented("of the VAE", 32)
+    velocity_width: Count = documented("neurons in the hidden layers of the velocity", 256)
+
+
 class ClassifierSettings(ModelSettings):
     """Tells digits apart and rejects images that show none; trained for the first seed only.
 
@@ -383,7 +437,8 @@ class Kind:
         family: What is evaluated of it.
         settings: Its block in the config.
         task: Module and class of its training task.
-        data: What it is trained on: points of the plane, images, or images with their labels.
+        data: What it is trained on: points of the plane, images, images with their labels, or the
+            codes that a VAE has of images.
         step_ms: Milliseconds of a step with default settings on one core, for a plan's hours.
     """
 
@@ -391,7 +446,7 @@ class Kind:
     family: Family
     settings: type[ModelSettings]
     task: str
-    data: Literal["points", "images", "labelled images"]
+    data: Literal["points", "images", "labelled images", "codes"]
     step_ms: float
 
     @property
@@ -457,6 +512,22 @@ KINDS: dict[str, Kind] = {
         "dgmpipe.models.adversarial:AdversarialTask",
         "images",
         60,
+    ),
+    "pixel_flow": Kind(
+        "Flow matching",
+        "diffusion",
+        PixelFlowSettings,
+        "dgmpipe.models.pixel_flow:PixelFlowTask",
+        "images",
+        90,
+    ),
+    "latent_flow": Kind(
+        "Flow matching of codes",
+        "diffusion",
+        LatentFlowSettings,
+        "dgmpipe.models.latent_flow:LatentFlowTask",
+        "codes",
+        5,
     ),
     "classifier": Kind(
         "classifier",

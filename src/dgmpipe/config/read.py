@@ -321,12 +321,15 @@ def _contradictions(config: Config) -> Iterator[str]:
         start = settings.start
         if start is None:
             continue
-        if config.kind(name).family not in ("vae", "gan"):
+        of_codes = config.kind(name).data == "codes"
+        if config.kind(name).family not in ("vae", "gan") and not of_codes:
             yield f"models.{name} cannot start from {start}: only a VAE or a GAN can"
         elif start not in config.models:
             yield f"models.{name} starts from the generator of {start}, which models does not have"
         elif config.kind(start).family not in ("vae", "gan"):
             yield f"models.{name} starts from the generator of {start}, which has none"
+        elif of_codes and config.kind(start).family != "vae":
+            yield f"models.{name} starts from {start}, which has no encoder; name a VAE"
         else:
             for key in ("latent_dim", "width"):
                 ours, theirs = config.setting(name, key), config.setting(start, key)

@@ -25,6 +25,7 @@ from dgmpipe.evaluation.posterior import log_evidence
 from dgmpipe.evaluation.quality import rejected_share
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.flow import Flow, FlowTask, Standardised, log_normal
+from dgmpipe.models.latent_flow import codes_of
 from dgmpipe.models.registry import task_class
 from dgmpipe.models.storage import load_model
 from dgmpipe.models.vae import VAE
@@ -106,13 +107,6 @@ def fit_flow(codes: Tensor, kind: str, steps: int, learning_rate: float, seed: i
         return flow(torch.randn(n, 2, generator=noise))[0]
 
     return Prior(log_prob, sample)
-
-
-@torch.no_grad()
-def codes_of(vae: VAE, images: Tensor, noise: torch.Generator) -> Tensor:
-    """Return a draw of the approximate posterior of each image, bytes (N, H, W), shape (N, 2)."""
-    parts = [vae.encoder(to_float(some)).rsample(noise) for some in images.split(500)]
-    return torch.cat(parts)
 
 
 def evaluate_prior(

@@ -8,9 +8,10 @@ from dgmpipe.data.batches import to_float
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.generator import Generator
+from dgmpipe.models.image_flow import ImageFlow
 from dgmpipe.streams import random_stream
 
-__all__ = ["evaluated_images", "interpolate", "sample_images", "show_images"]
+__all__ = ["evaluated_images", "generator_of", "interpolate", "sample_images", "show_images"]
 
 
 def evaluated_images(subject: Subject, n: int) -> Tensor:
@@ -24,7 +25,7 @@ def evaluated_images(subject: Subject, n: int) -> Tensor:
     """
     stream = random_stream(subject.seed, "evaluated images")
     if subject.folder is not None:
-        return sample_images(_generator(subject), n, stream)
+        return sample_images(generator_of(subject), n, stream)
     training, _ = subject.load_images("train")
     if n > len(training):
         raise UserError(
@@ -37,25 +38,28 @@ def evaluated_images(subject: Subject, n: int) -> Tensor:
 def show_images(
     subject: Subject, *, num_images: int, interpolation_steps: int
 ) -> dict[str, dict[str, Tensor]]:
-    """Return as `arrays` the images of a generator that Figures 9 and 10 show."""
-    generator = _generator(subject)
+    """Return as `arrays` the images of a generator that Figures 9 and 10 show.
+
+    A flow from noise to images has no line to show: its latent space is as large as an image.
+    """
+    generator = generator_of(subject)
     noise = random_stream(subject.seed, "shown samples")
-    return {
-        "arrays": {
-            "samples": sample_images(generator, num_images, noise),
-            "interpolation": interpolate(generator, interpolation_steps),
-        }
-    }
+    arrays = {"samples": sample_images(generator, num_images, noise)}
+    if isinstance(generator, Generator):
+        arrays["interpolation"] = interpolate(generator, interpolation_steps)
+    return {"arrays": arrays}
 
 
-def _generator(subject: Subject) -> Generator:
-    generator = subject.model().get_submodule("generator")
-    assert isinstance(generator, Generator)
+def generator_of(subject: Subject) -> Generator | ImageFlow:
+    """Return the generator of a trained model of images, in evaluation mode."""
+    model = subject.model()
+    generator = model if isinstance(model, ImageFlow) else model.get_submodule("generator")
+    assert isinstance(generator, Generator | ImageFlow)
     return generator
 
 
 @torch.no_grad()
-def sample_images(generator: Generator, n: int, noise: torch.Generator) -> Tensor:
+def sample_images(generator: Generator | ImageFlow, n: int, noise: torch.Generator) -> Tensor:
     """Return images of `n` points of N(0, I), (n, H, W) or (n, 3, H, W), as in Figure 9.
 
     `generator` is in evaluation mode; `noise` is a random stream on the CPU.

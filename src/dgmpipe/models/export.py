@@ -9,6 +9,7 @@ from torch.export import Dim, ExportedProgram, export
 
 from dgmpipe.models.flow import DIM, Flow
 from dgmpipe.models.generator import Generator
+from dgmpipe.models.image_flow import ImageFlow
 from dgmpipe.models.storage import load_model, untrained_model
 
 __all__ = ["export_generator"]
@@ -61,6 +62,8 @@ def export_generator(folder: str | Path) -> tuple[ExportedProgram, Tensor] | Non
 
 
 def _generator(network: nn.Module) -> nn.Module | None:
+    if isinstance(network, ImageFlow):
+        return network
     return _Points(network) if isinstance(network, Flow) else getattr(network, "generator", None)
 
 

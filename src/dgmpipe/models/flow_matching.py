@@ -1,4 +1,4 @@
-"""A continuous flow that learns its velocity from straight paths, without integrating any."""
+"""A continuous flow that learns its velocity from known paths, without integrating any."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +13,7 @@ from dgmpipe.models.derivatives import without_autocast
 from dgmpipe.models.flow import DIM, Flow
 from dgmpipe.models.flow_tasks import NoisyTask
 from dgmpipe.models.inputs import require_batch
+from dgmpipe.models.matching import PATHS
 
 __all__ = ["FlowMatching", "FlowMatchingTask", "Velocity", "optimal_pairs"]
 
@@ -101,7 +102,11 @@ class FlowMatching(Flow):
 
 
 class FlowMatchingTask(NoisyTask):
-    """Regression of the velocity on that of straight paths from latent points to data."""
+    """Regression of the velocity on that of paths from latent points to data.
+
+    They are straight, arXiv:2210.02747, or those of a diffusion that keeps the variance, whose
+    probability-flow equation the flow then is, arXiv:2011.13456.
+    """
 
     flow: FlowMatching
 
@@ -114,8 +119,9 @@ class FlowMatchingTask(NoisyTask):
         if self.config["coupling"] == "optimal":
             z = z[optimal_pairs(x, z)]
         t = torch.rand(len(x), 1, generator=self.noise, dtype=x.dtype).to(x.device)
-        velocity, _ = self.flow.velocity(z + t * (x - z), t)
-        return {"loss": (velocity - (x - z)).square().sum(dim=1).mean()}
+        path = PATHS[self.config["path"]](t)
+        velocity, _ = self.flow.velocity(path.point(x, z), t)
+        return {"loss": (velocity - path.velocity(x, z)).square().sum(dim=1).mean()}
 
 
 def optimal_pairs(x: Tensor, z: Tensor) -> Tensor:

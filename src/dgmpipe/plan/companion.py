@@ -3,18 +3,20 @@
 from typing import Any
 
 from dgmpipe.config import Config
+from dgmpipe.config.kinds import Family
 from dgmpipe.plan.exhibits import Files, evaluated, exhibits, named
 from dgmpipe.plan.trainings import trainings
 
 __all__ = ["companion_files", "companion_params"]
 
-# The first get a place on the page first. The GANs are many; a judge only reads their images.
-_ORDER = ("vae", "flow", "gan", "judge")
+# The first get a place on the page first. The GANs are many; a judge only reads their images. The
+# page has no U-Net.
+_ORDER: tuple[Family, ...] = ("vae", "flow", "gan", "judge")
 
 
 def _models(config: Config) -> list[str]:
     """Return the models that the config names, the most important to the page first."""
-    models = named(config, config.models)
+    models = named(config, config.of_family(*_ORDER))
     return sorted(models, key=lambda model: _ORDER.index(config.kind(model).family))
 
 

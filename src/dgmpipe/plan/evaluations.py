@@ -11,6 +11,7 @@ from dgmpipe.config.kinds import Family
 
 __all__ = [
     "EVALUATIONS",
+    "IMAGE_FAMILIES",
     "PRIORS",
     "REAL",
     "Evaluation",
@@ -23,6 +24,9 @@ __all__ = [
 
 # What stands in the place of N(0, I), and this itself.
 PRIORS = ("normal", "mixture", "flow")
+
+# Whose models generate images.
+IMAGE_FAMILIES: tuple[Family, ...] = ("vae", "gan", "diffusion")
 
 # Stands for real training images in a generator's place: what a perfect generator would get.
 REAL = "real"
@@ -53,6 +57,12 @@ def _with_a_critic(config: Config, model: str) -> bool:
     """Whether a GAN's critic has an objective that is to be eq. (35)."""
     critic_steps, objective = (config.setting(model, k) for k in ("critic_steps", "objective"))
     return critic_steps is not None and objective in (None, "wasserstein")
+
+
+def _as_a_study_asks(config: Config, model: str) -> bool:
+    """Whether a study measures by solvers, which takes longer than all else of a model."""
+    asked = (number for study in config.studies.values() for number in study.numbers)
+    return any(number.startswith("solvers.") for number in asked)
 
 
 def _with_errors(*names: str) -> tuple[str, ...]:
@@ -134,6 +144,21 @@ _OF_QUALITY = (
     "frechet_distance",
     *_with_errors("near_share", "copied_share", "test_copied_share"),
 )
+
+
+# Evaluations of the velocity that a step takes.
+_STEPS = {"euler": 1, "heun": 2, "rk4": 4}
+
+
+def _solver_numbers(config: Config, model: str) -> tuple[str, ...]:
+    measures = ("energy_distance", "wasserstein_debiased")
+    return tuple(
+        f"{measure}_{solver}_{number}"
+        for measure in (*measures, *(("rejected",) if _with_a_judge(config, model) else ()))
+        for solver, each in _STEPS.items()
+        for number in config.evaluation.solvers.evaluations
+        if number % each == 0
+    )
 
 
 def _of_the_moons(config: Config, model: str) -> bool:
@@ -274,7 +299,7 @@ EVALUATIONS = (
     ),
     Evaluation(
         "generate_images",
-        ("vae", "gan"),
+        IMAGE_FAMILIES,
         "dgmpipe.evaluation.samples:show_images",
         {"arrays": "samples.npz"},
         "samples",
@@ -283,7 +308,7 @@ EVALUATIONS = (
     ),
     Evaluation(
         "energy_test",
-        ("vae", "gan"),
+        IMAGE_FAMILIES,
         "dgmpipe.evaluation.energy_report:evaluate_energy",
         {"numbers": "energy.json", "contributions": "energy.npz"},
         "energy",
@@ -293,7 +318,7 @@ EVALUATIONS = (
     ),
     Evaluation(
         "transport_costs",
-        ("vae", "gan"),
+        IMAGE_FAMILIES,
         "dgmpipe.evaluation.transport_report:evaluate_transport",
         {"numbers": "transport.json"},
         "transport",
@@ -310,6 +335,16 @@ EVALUATIONS = (
         numbers=lambda config, model: _OF_CRITIC,
     ),
     Evaluation(
+        "compare_solvers",
+        ("diffusion",),
+        "dgmpipe.evaluation.solvers:evaluate_solvers",
+        {"table": "solvers.csv", "numbers": "solvers.json"},
+        "solvers",
+        _as_a_study_asks,
+        judged=True,
+        numbers=_solver_numbers,
+    ),
+    Evaluation(
         "examine_judge",
         ("judge",),
         "dgmpipe.evaluation.judge:examine_judge",
@@ -318,7 +353,7 @@ EVALUATIONS = (
     ),
     Evaluation(
         "sample_quality",
-        ("vae", "gan"),
+        IMAGE_FAMILIES,
         "dgmpipe.evaluation.quality_report:evaluate_quality",
         {"numbers": "quality.json", "classes": "classes.csv"},
         "quality",
@@ -341,7 +376,7 @@ def evaluated_seeds(config: Config, model: str) -> list[int]:
     """Return the seeds that a model is evaluated for; real images for those of any generator."""
     if model != REAL:
         return config.seeds_of(model)
-    return list(dict.fromkeys(chain(*map(config.seeds_of, config.of_family("vae", "gan")))))
+    return list(dict.fromkeys(chain(*map(config.seeds_of, config.of_family(*IMAGE_FAMILIES)))))
 
 
 def evaluated_trainings(config: Config, models: Iterable[str]) -> list[tuple[str, int]]:

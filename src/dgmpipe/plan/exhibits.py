@@ -6,6 +6,7 @@ from typing import Any
 
 from dgmpipe.config import Config
 from dgmpipe.config.kinds import KINDS
+from dgmpipe.config.sweeps import Point
 from dgmpipe.errors import UserError
 from dgmpipe.plan.evaluations import (
     EVALUATIONS,
@@ -383,29 +384,31 @@ def _images(config: Config) -> list[Exhibit]:
         return []
     # Figure 10 has a row a kind of model, as in the paper: of a GAN the one that starts from a VAE.
     started = {config.models[m].kind for m in models if config.models[m].start}
-    rows = [m for m in models if config.models[m].start or config.models[m].kind not in started]
+    lines = [m for m in models if config.kind(m).family != "diffusion"]
+    rows = [m for m in lines if config.models[m].start or config.models[m].kind not in started]
 
     def samples(models: list[str]) -> list[str]:
         return [_evaluated(model, config.shown_seed, "samples.npz") for model in models]
 
-    return [
-        Exhibit(
-            "figure_09_samples",
-            "Figure 9: samples",
-            GANS,
-            "dgmpipe.figures.figure_09:from_files",
-            {"images": ["data/images.npz"], "samples": samples(models)},
-            {"titles": titles(config, models)},
-        ),
-        Exhibit(
-            "figure_10_interpolation",
-            "Figure 10: interpolation",
-            GANS,
-            "dgmpipe.figures.figure_10:from_files",
-            {"samples": samples(rows)},
-            {"titles": titles(config, rows)},
-        ),
-    ]
+    figure_09 = Exhibit(
+        "figure_09_samples",
+        "Figure 9: samples",
+        GANS,
+        "dgmpipe.figures.figure_09:from_files",
+        {"images": ["data/images.npz"], "samples": samples(models)},
+        {"titles": titles(config, models)},
+    )
+    if not rows:
+        return [figure_09]
+    figure_10 = Exhibit(
+        "figure_10_interpolation",
+        "Figure 10: interpolation",
+        GANS,
+        "dgmpipe.figures.figure_10:from_files",
+        {"samples": samples(rows)},
+        {"titles": titles(config, rows)},
+    )
+    return [figure_09, figure_10]
 
 
 def _training_curves(config: Config) -> list[Exhibit]:
@@ -568,6 +571,39 @@ def _posteriors(config: Config, study: str, models: list[str], about: dict[str, 
     )
 
 
+def _image_flows(
+    config: Config, study: str, points: list[Point], flows: list[str], about: dict[str, Any]
+) -> list[Exhibit]:
+    """Return the figure of the image flows of a study by their solvers, and that of all samples."""
+    seed, drawn = config.shown_seed, evaluated(config, "generate_images")
+    models = [point.name for point in points if point.name in drawn]
+    return [
+        Exhibit(
+            f"study_{study}_solvers",
+            f"Study {study}: solvers",
+            GANS,
+            "dgmpipe.figures.figure_solvers:from_files",
+            {"tables": [_evaluated(model, seed, "solvers.csv") for model in flows]},
+            {"titles": titles(config, flows)},
+            "study_solvers",
+            about,
+        ),
+        Exhibit(
+            f"study_{study}_samples",
+            f"Study {study}: samples",
+            GANS,
+            "dgmpipe.figures.figure_09:from_files",
+            {
+                "images": ["data/images.npz"],
+                "samples": [_evaluated(model, seed, "samples.npz") for model in models],
+            },
+            {"titles": titles(config, models)},
+            "study_samples",
+            about,
+        ),
+    ]
+
+
 def study_exhibits(config: Config) -> list[Exhibit]:
     """Return the table and the figure of each study.
 
@@ -605,6 +641,8 @@ def study_exhibits(config: Config) -> list[Exhibit]:
         table = f"study_{name}"
         if "split" in models:
             found.append(_posteriors(config, name, models["split"], about))
+        if "solvers" in models:
+            found += _image_flows(config, name, points, models["solvers"], about)
         found += [
             Exhibit(
                 f"{table}_figure",

@@ -74,6 +74,10 @@ _QUESTIONS: dict[Family, str] = {
         "How near are its images to real ones? Look at `energy_distance` to held-out images,"
         " beside that of the other GANs."
     ),
+    "diffusion": (
+        "How near are its images to real ones? Look at `energy_distance` to held-out images;"
+        " `held_out_loss` is the error of its velocity, which no model brings to 0."
+    ),
     "judge": (
         "How well does it read digits, and reject what shows none? Look at `held_out_accuracy` and"
         " `made_up_rejected`."
