@@ -142,6 +142,7 @@ def claims_with_effects(tiers: Sequence[Tier]) -> pd.DataFrame:
     rows = [
         (statement.where, statement.paper, statement.effect, seed, *effect)
         for statement in STATEMENTS
+        if statement.of_tier
         for seed, effect in computed(statement, tiers).effects.items()
     ]
     return pd.DataFrame(rows, columns=_COLUMNS)
