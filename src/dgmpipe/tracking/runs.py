@@ -13,7 +13,7 @@ import math
 import os
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -461,8 +461,7 @@ def _complete(record: Record, measures: Mapping[str, float] | None = None) -> "C
     copy: Copy = _mlflow().Copy(record)
     if copy.deleted:
         return None
-    if history := record.file("history.csv"):
-        copy.add_rows(_history(history), record.ended)
+    copy.add_rows(_history(record), record.ended)
     copy.set_measures(measures or {}, int(record.params.get("steps", 0)), record.ended)
     copy.close()
     copy.add_files()
@@ -533,15 +532,16 @@ def _register_best(
 
 def _final(record: Record, metric: str) -> float:
     """Return a metric after the last step of a training, or NaN if it has none."""
-    history = record.file("history.csv")
-    rows = list(_history(history)) if history else []
+    rows = _history(record)
     return rows[-1].get(metric, math.nan) if rows else math.nan
 
 
-def _history(path: Path) -> Iterator[dict[str, float]]:
+def _history(record: Record) -> list[dict[str, float]]:
+    path = record.file("history.csv")
+    if path is None:
+        return []
     with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            yield {name: float(value) for name, value in row.items() if value}
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
 
 def main() -> None:
@@ -555,18 +555,13 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True, help="results/{tier}")
     parser.add_argument("--pid", type=int, default=os.getppid(), help="the workflow's process")
     arguments = parser.parse_args()
-    _tell(arguments.event, arguments.results, arguments.pid)
-
-
-def _tell(event: str, results: Path, pid: int) -> None:
-    """Tell MLflow of the start or end of an invocation; if it cannot be told, say so once."""
-    invocation = results / "invocation.json"
+    invocation = arguments.results / "invocation.json"
     try:
-        if event == "start":
+        if arguments.event == "start":
             config = json.load(sys.stdin)
-            start_invocation(config["tier"], config, invocation, pid=pid)
+            start_invocation(config["tier"], config, invocation, pid=arguments.pid)
         else:
-            finish_invocation(event.upper(), invocation)
+            finish_invocation(arguments.event.upper(), invocation)
     except Exception as error:
         record = Record.read(invocation)
         if record is None or not record.warned:
