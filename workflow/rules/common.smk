@@ -312,11 +312,15 @@ def make_report():
 
 
 def tell_mlflow(event):
+    imports = ["dgmpipe.tracking.mlflow_copy"]
+    if not os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
+        # MLflow imports it when it opens a database, for seconds.
+        imports.append("mlflow.store.tracking.sqlalchemy_store")
     tell(
         "telling MLflow",
         "dgmpipe.tracking.runs",
         [event, "--results", RESULTS, "--pid", str(os.getpid())],
-        imports=["dgmpipe.tracking.mlflow_copy"],
+        imports=imports,
     )
 
 
