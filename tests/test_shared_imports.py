@@ -34,6 +34,7 @@ def fail():
     raise KeyError("nothing")
 def main():
     print(tuple(sys.argv[1:]), sys.stdin.read(), file=sys.stderr)
+    print("and more")
 def wait():
     Path("waits").write_text(str(os.getpid()))
     time.sleep(100)
@@ -106,17 +107,21 @@ def test_what_a_job_raises_ends_it_and_no_other() -> None:
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("left", [False, True], ids=["never started", "killed"])
-def test_without_the_process_a_job_does_its_work_itself(left: bool) -> None:
+def test_without_the_process_a_job_does_its_work_itself(
+    left: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
     if left:
         Path(forks._address("tier")).touch()
     assert _ask("say") == (0, f"{os.getpid()}\n")
     assert _ask("refuse") == (1, "error: too few points\n")
     assert _ask_module() == "('a', 'b') text\n"
+    assert capfd.readouterr().out == "and more\n"
 
 
 @pytest.mark.usefixtures("server")
-def test_a_module_runs_as_a_program_in_a_fork() -> None:
+def test_a_module_runs_as_a_program_in_a_fork(capfd: pytest.CaptureFixture[str]) -> None:
     assert _ask_module() == "('a', 'b') text\n"
+    assert capfd.readouterr().out == "and more\n"
     assert Path("imported").read_text() != f"{os.getpid()}\n"
 
 

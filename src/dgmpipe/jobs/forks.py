@@ -86,11 +86,14 @@ def run_module(
         given: What it reads from stdin.
     """
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder, "log")
-        call = {"module": module, "arguments": arguments, "given": given}
+        said, log = Path(folder, "said"), Path(folder, "log")
+        for path in (said, log):
+            path.touch()  # for the case that the fork is killed
+        call = {"module": module, "arguments": arguments, "given": given, "said": str(said)}
         task = _Task("dgmpipe.jobs.forks:_run_main", call, str(log), 1)
         if _ask(name, imports, task) is not None:
-            return log.read_text(encoding="utf-8")
+            print(said.read_text(encoding="utf-8"), end="", flush=True)
+            return log.read_text(encoding="utf-8", errors="replace")
     command = [sys.executable, "-m", module, *arguments]
     ran = subprocess.run(
         command, input=given, stderr=subprocess.PIPE, encoding="utf-8", check=False
@@ -98,9 +101,10 @@ def run_module(
     return ran.stderr
 
 
-def _run_main(module: str, arguments: Sequence[str], given: str) -> None:
+def _run_main(module: str, arguments: Sequence[str], given: str, said: str) -> None:
     sys.argv, sys.stdin = [module, *arguments], io.StringIO(given)
-    importlib.import_module(module).main()
+    with open(said, "w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
+        importlib.import_module(module).main()
 
 
 def _ask(name: str, imports: Sequence[str], task: "_Task") -> int | None:
@@ -110,10 +114,11 @@ def _ask(name: str, imports: Sequence[str], task: "_Task") -> int | None:
             connection.connect(_address(name))
         except OSError:
             return None
-        with connection.makefile("rwb") as stream:
+        with contextlib.suppress(OSError), connection.makefile("rwb") as stream:
             pickle.dump((imports, task), stream)
             stream.flush()
             return int(stream.readline() or 1)  # a fork that was killed says nothing
+        return 1
 
 
 class _Task(NamedTuple):
