@@ -1,16 +1,21 @@
-from dgmpipe.jobs.job import job
+from dgmpipe.jobs.forks import run
 
-with job(snakemake.log[0], snakemake.threads):
-    from dgmpipe.files import load_function, write_results
-
-    files = {
-        name: [paths] if isinstance(paths, str) else list(paths)
-        for name, paths in snakemake.input.items()
-    }
-    made = load_function(snakemake.params.function)(files, **snakemake.params.arguments)
-    if hasattr(snakemake.output, "csv"):
-        write_results({"csv": made}, dict(snakemake.output.items()))
-    else:
-        from dgmpipe.figures.style import save_figure
-
-        save_figure(made, snakemake.output.png, snakemake.output.pdf)
+files = {
+    name: [paths] if isinstance(paths, str) else list(paths)
+    for name, paths in snakemake.input.items()
+}
+outputs = dict(snakemake.output.items())
+backends = [f"matplotlib.backends.backend_{name}" for name in ("agg", "pdf")]
+run(
+    snakemake.config.get("tier", ""),  # of another workflow that uses this as a module
+    "dgmpipe.figures.exhibit:make_exhibit",
+    {
+        "function": snakemake.params.function,
+        "files": files,
+        "arguments": snakemake.params.arguments,
+        "outputs": outputs,
+    },
+    imports=[snakemake.params.function.split(":")[0], *(backends if "png" in outputs else [])],
+    log=snakemake.log[0],
+    threads=snakemake.threads,
+)

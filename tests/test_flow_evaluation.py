@@ -13,11 +13,11 @@ from dgmpipe.evaluation.flows import (
     energy_distance_to_normal,
     held_out_nll,
     inverse_error,
-    joined_at,
     kernel_density_kl,
     latent_gaussianity,
     path_straightness,
 )
+from dgmpipe.evaluation.yardsticks import joined_at
 from dgmpipe.figures.figure_04 import figure_04
 from dgmpipe.figures.figure_flow import figure_flow
 from dgmpipe.models.flow import Flow, log_normal

@@ -91,6 +91,15 @@ def test_the_page_stands_alone_and_fits(shown: Shown, results: Path) -> None:
     assert shown.page.evaluate(wide) == []
 
 
+def test_of_a_rule_it_shows_what_was_measured(source: str) -> None:
+    def row(rule: str) -> list[str]:
+        (found,) = re.findall(rf"<tr><th[^>]*>{rule}<.*?</tr>", source)
+        return re.findall(r">([^<]*)</t[hd]>", found)
+
+    assert row("train")[3] == "900"
+    assert row("figure_02_moons") == ["figure_02_moons", "1", "1.5", "–"], "it is drawn in a fork"
+
+
 # Of every text the contrast to the nearest background behind it, WCAG 2.2.
 CONTRAST = """() => {
     const values = colour => colour.match(/[\\d.]+/g).map(Number);

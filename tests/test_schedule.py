@@ -86,6 +86,15 @@ def test_what_a_rule_took_before_is_expected_again(config: Config, tmp_path: Pat
     assert training.seconds == training_seconds(config, tmp_path)["vae"]
 
 
+def test_of_what_is_drawn_in_a_fork_the_time_counts(config: Config, tmp_path: Path) -> None:
+    folder = tmp_path / "smoke/benchmarks"
+    folder.mkdir(parents=True)
+    (folder / "flows.tsv").write_text("s\tcpu_time\n2.5\t0.1\n")
+    table = Schedule(config, tmp_path).job(1, "flows", {})
+    assert table is not None
+    assert table.seconds == 2.5
+
+
 def test_a_plan_says_how_much_there_is_to_train(config: Config, tmp_path: Path) -> None:
     schedule = Schedule(config, tmp_path)
 

@@ -1,8 +1,8 @@
 import functools
 import json
 import logging
+import os
 import re
-import subprocess
 import sys
 
 import dgmpipe
@@ -10,6 +10,7 @@ from dgmpipe.commands.run import project_folder
 from dgmpipe.config import read_config
 from dgmpipe.config.read import check_files
 from dgmpipe.errors import UserError
+from dgmpipe.jobs import forks
 from dgmpipe.jobs.gpus import count_gpus
 from dgmpipe.jobs.locks import take_lock
 from dgmpipe.plan.companion import companion_files, companion_params
@@ -231,11 +232,12 @@ def start():
         raise WorkflowError(
             f"another Snakemake is making {RESULTS} in this folder; wait until it has ended"
         )
+    forks.start(CONFIG.tier)
     plan = announce()
     global REDRAWS
     REDRAWS = plan.only_draws and continue_invocation(CONFIG.tier, config, INVOCATION)
     if not REDRAWS:
-        tell("dgmpipe.tracking.runs", "start", "--results", RESULTS)
+        tell_mlflow("start")
     start_heartbeat(INVOCATION)
 
 
@@ -290,7 +292,7 @@ def finish(event):
     if REDRAWS:
         end_invocation(event.upper(), INVOCATION)
     else:
-        tell("dgmpipe.tracking.runs", event, "--results", RESULTS)
+        tell_mlflow(event)
     text = summary(CONFIG, Path(RESULTS), EXHIBITS) if event == "finished" else ""
     logger.info(text, extra={"news": "summary"})
 
@@ -302,27 +304,37 @@ def make_report():
     page = Path(RESULTS, "report.html")
     if page.exists() and page.stat().st_mtime > max(times, default=0):
         return
-    tell("dgmpipe.pages.report", RESULTS, "--templates", REPORT)
-
-
-# What the screen says while a module works before the first job or after the last.
-DOING = {
-    "dgmpipe.tracking.runs": "telling MLflow",
-    "dgmpipe.pages.report": "making the report",
-}
-
-
-def tell(module, *arguments):
-    """Run a module and pass on what it says; whatever happens there stops nothing."""
-    logger.info(DOING[module], extra={"news": "doing"})
-    ran = subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        input=json.dumps(config),
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        check=False,
+    tell(
+        "making the report",
+        "dgmpipe.pages.report",
+        [RESULTS, "--templates", str(REPORT)],
     )
-    for line in ran.stderr.splitlines():
+
+
+def tell_mlflow(event):
+    imports = ["dgmpipe.tracking.mlflow_copy"]
+    if not os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http"):
+        # MLflow imports it when it opens a database, for seconds.
+        imports.append("mlflow.store.tracking.sqlalchemy_store")
+    tell(
+        "telling MLflow",
+        "dgmpipe.tracking.runs",
+        [event, "--results", RESULTS, "--pid", str(os.getpid())],
+        imports=imports,
+    )
+
+
+def tell(doing, program, arguments, imports=()):
+    """Run a module and pass on what it says; whatever happens there stops nothing."""
+    logger.info(doing, extra={"news": "doing"})
+    said = forks.run_module(
+        CONFIG.tier,
+        program,
+        arguments,
+        imports=[program, *imports],
+        given=json.dumps(config),
+    )
+    for line in said.splitlines():
         level = logging.WARNING if line.startswith("warning") else logging.INFO
         logger.log(level, line, extra={"news": "notice"})
     logger.info("", extra={"news": "doing"})

@@ -7,7 +7,7 @@ rule companion:
         },
         images=rules.fetch_images.output if CONFIG.of_family("vae", "gan") else [],
     output:
-        "<results>/companion.html",
+        html="<results>/companion.html",
     log:
         "<logs>/companion.log",
     benchmark:
@@ -16,7 +16,8 @@ rule companion:
     conda:
         "../envs/dgmpipe.yaml"
     params:
+        function="dgmpipe.pages.companion.build:companion_page",
         arguments=companion_params(CONFIG),
         code=code("dgmpipe.pages.companion.build"),
     script:
-        "../../scripts/companion.py"
+        "../../scripts/exhibit.py"

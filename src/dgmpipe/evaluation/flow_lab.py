@@ -16,8 +16,9 @@ from torch import Tensor
 from zuko.nn import MLP, MaskedMLP
 
 from dgmpipe.data.moons import MoonsDensity, sample_moons
-from dgmpipe.evaluation.flows import density_grid, inverse_error, joined_at, kernel_density_kl
+from dgmpipe.evaluation.flows import density_grid, inverse_error, kernel_density_kl
 from dgmpipe.evaluation.subject import Subject
+from dgmpipe.evaluation.yardsticks import joined_at
 from dgmpipe.models.flow import DIM, Flow, Standardised
 from dgmpipe.models.flow_matching import Velocity
 from dgmpipe.models.otflow import OTFlow

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy import ndimage
 from scipy.special import i0e, i1e
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KernelDensity
@@ -24,7 +23,6 @@ __all__ = [
     "energy_distance_to_normal",
     "held_out_nll",
     "inverse_error",
-    "joined_at",
     "kernel_density_kl",
     "latent_gaussianity",
     "path_straightness",
@@ -178,28 +176,6 @@ def path_straightness(flow: OTFlow, z: Tensor, *, num_steps: int) -> dict[str, f
         "path_excess_max": excess.max().item(),
         "transport_cost_ratio": (cost.mean() / (chord.square() / 2).mean()).item(),
     }
-
-
-def joined_at(log_density: np.ndarray, true_log_density: np.ndarray) -> float:
-    """Return how low a path between the moons must go, as a share of the density's maximum.
-
-    Args:
-        log_density: A learned log density on a grid, shape (R, R).
-        true_log_density: The true one on the same grid; it has the moons where it is above a
-            hundredth of its maximum.
-
-    Returns:
-        The highest level at which the points of greater density join the learned density's
-        highest points on either moon.
-    """
-    moons, _ = ndimage.label(true_log_density > true_log_density.max() - np.log(100))
-    highest = [int(np.where(moons == moon, log_density, -np.inf).argmax()) for moon in (1, 2)]
-    low, high = log_density.min(), log_density.flat[highest].min()
-    while high - low > 1e-3:
-        level = (low + high) / 2
-        regions = ndimage.label(log_density >= level)[0].flat[highest]
-        low, high = (level, high) if regions[0] == regions[1] else (low, level)
-    return float(np.exp(low - log_density.max()))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dgmpipe.errors import Interrupted, UserError
 from dgmpipe.jobs.progress import progress_path, reported
 
-__all__ = ["job", "keep_freed_memory"]
+__all__ = ["job", "keep_freed_memory", "settle"]
 
 # What the machine refuses, the user can fix, as a mistake in a config.
 _REFUSALS = {
@@ -71,10 +71,7 @@ def job(log: str, threads: int) -> Iterator[None]:
         log: File that takes everything that the job prints, also what compiled code prints.
         threads: How many threads the numerical libraries may use.
     """
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    os.environ["MPLBACKEND"] = "agg"
-    ignored = [name for name in _WITHOUT_EFFECT if os.environ.pop(name, None) is not None]
+    ignored = settle(threads)
     with open(log, "w", encoding="utf-8") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
@@ -100,6 +97,18 @@ def job(log: str, threads: int) -> Iterator[None]:
         remedy = f"{_REFUSALS[error.errno]} and run the same command again"
         print(f"error: {error.strerror}: {error.filename or ''}; {remedy}", file=sys.stderr)
         sys.exit(1)
+
+
+def settle(threads: int) -> list[str]:
+    """Set the environment as a job's imports are to find it, and return what had no business there.
+
+    Args:
+        threads: How many threads the numerical libraries may use.
+    """
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ["MPLBACKEND"] = "agg"
+    return [name for name in _WITHOUT_EFFECT if os.environ.pop(name, None) is not None]
 
 
 def keep_freed_memory() -> None:

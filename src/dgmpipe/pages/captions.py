@@ -159,7 +159,7 @@ def _value(value: Any) -> str:
     return f"{value:,}" if type(value) is int else str(value).lower()
 
 
-class _Tables(Mapping[str, list[dict[str, Any]]]):
+class _Tables:
     """The rows of a tier's tables by name; a table that is not there raises FileNotFoundError."""
 
     def __init__(self, tier: Tier) -> None:
@@ -170,12 +170,6 @@ class _Tables(Mapping[str, list[dict[str, Any]]]):
 
     def __contains__(self, name: object) -> bool:
         return (self._tier.folder / f"tables/{name}.csv").exists()
-
-    def __iter__(self) -> Iterator[str]:
-        return (path.stem for path in sorted(self._tier.folder.glob("tables/*.csv")))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
 
 
 def _numbers(tier: Tier) -> dict[str, Any]:

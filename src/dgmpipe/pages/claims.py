@@ -18,11 +18,14 @@ from dgmpipe.statistics.replicates import Decision, Effect, Pooled, decide, pool
 __all__ = [
     "OPEN",
     "PUBLISHED",
+    "PUBLISHED_HEAD",
     "Claim",
     "against_the_published",
     "claims_table",
     "claims_with_effects",
     "computed",
+    "deviation_factor",
+    "effect_cells",
     "factor",
     "of_seeds",
     "verdict",
@@ -39,6 +42,15 @@ PUBLISHED = {
     "wgan_random": (0.070, 0.001),
     "wgan_vae": (0.043, 0.001),
 }
+PUBLISHED_HEAD = [
+    "generator",
+    "published",
+    "here, mean",
+    "95% interval",
+    "error within a training",
+    "deviation between trainings",
+    "at most the published",
+]
 _OF_THE_PAPER: dict[Decision, str] = {"for": "reproduced", "against": "not reproduced"}
 _OF_ONE: dict[Decision, str] = {"for": "consistent", "against": "contradicted"}
 _ELSEWHERE: dict[Decision, str] = {"for": "holds", "against": "does not hold"}
@@ -142,6 +154,7 @@ def claims_with_effects(tiers: Sequence[Tier]) -> pd.DataFrame:
     rows = [
         (statement.where, statement.paper, statement.effect, seed, *effect)
         for statement in STATEMENTS
+        if statement.of_tier
         for seed, effect in computed(statement, tiers).effects.items()
     ]
     return pd.DataFrame(rows, columns=_COLUMNS)
@@ -169,6 +182,29 @@ def factor(log2: float) -> str:
     if times < 0.995:
         return f"×{times:.2g}"
     return f"×{times:.0f}" if times >= 9.95 else f"×{times:.{1 if times >= 1.95 else 2}f}"
+
+
+def effect_cells(claim: Claim) -> list[str]:
+    """Return in how many trainings a statement holds, effect, interval, and the two errors."""
+    pooled = claim.pooled
+    if pooled is None:
+        return ["–"] * 5
+    effect, interval = factor(pooled.low), "–"
+    if pooled.high > pooled.low:
+        effect += f" to {factor(pooled.high)}"
+    if pooled.trainings > 1:
+        interval = f"{factor(pooled.interval_low)} to {factor(pooled.interval_high)}"
+    errors = [deviation_factor(pooled.within), deviation_factor(pooled.between)]
+    return [f"{pooled.holds} of {pooled.trainings}", effect, interval, *errors]
+
+
+def deviation_factor(log2: float) -> str:
+    """Write a deviation of effects as the factor by which they differ.
+
+    >>> deviation_factor(0.1), deviation_factor(math.nan)
+    ('1.07', '–')
+    """
+    return "–" if math.isnan(log2) else factor(log2).removeprefix("×")
 
 
 def against_the_published(tier: Tier, configs: Path) -> list[list[str]]:

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
-from dgmpipe.evaluation.flows import joined_at
+from dgmpipe.evaluation.yardsticks import joined_at
 from dgmpipe.models.generator import Generator
 from dgmpipe.models.otflow import OTFlow
 from dgmpipe.models.realnvp import Coupling, RealNVP

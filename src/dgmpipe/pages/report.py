@@ -168,7 +168,7 @@ def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dic
         "sweeps": list(_sweeps(tier)),
         "companion": (tier.folder / "companion.html").exists(),
         "trainings": _trainings(tier),
-        "rules": _rules(tier.folder),
+        "rules": _rules(tier),
         "digests": _digests(tier),
         "provenance": provenance(tier.folder),
     }
@@ -332,8 +332,7 @@ def _statements(
             return statements, kept["published"]
     except (OSError, ValueError, LookupError, TypeError):
         pass  # there is none, or it was cut off
-    from dgmpipe.pages.claims import against_the_published
-    from dgmpipe.pages.reproduction import PUBLISHED_HEAD
+    from dgmpipe.pages.claims import PUBLISHED_HEAD, against_the_published
     from dgmpipe.pages.statements import STATEMENTS
 
     # What trainings decide comes first, and what is counted in the code last.
@@ -360,8 +359,7 @@ def _state(tier: Tier, names: list[str]) -> str:
 
 def _statement(statement: "Statement", tier: Tier, shown: list[_Shown]) -> dict[str, Any]:
     """Return a statement of the paper with ours, the verdict, and where both come from."""
-    from dgmpipe.pages.claims import computed
-    from dgmpipe.pages.reproduction import effect_cells
+    from dgmpipe.pages.claims import computed, effect_cells
 
     tier.read.clear()
     claim = computed(statement, [tier])
@@ -515,19 +513,22 @@ def _trainings(tier: Tier) -> list[list[str]]:
     return rows
 
 
-def _rules(results: Path) -> list[list[str]]:
-    """Return a row a rule that has run: its jobs, their time and the most memory of one."""
+def _rules(tier: Tier) -> list[list[str]]:
+    """Return a row a rule that has run: its jobs, their time and the most memory of one.
+
+    That of what is drawn in a fork of another process is not known.
+    """
+    forked = {"companion", *(exhibit.name for exhibit in exhibits(tier.config))}
     jobs: dict[str, list[pd.Series]] = {}
-    for path in sorted(results.glob("benchmarks/**/*.tsv")):
+    for path in sorted(tier.folder.glob("benchmarks/**/*.tsv")):
         rule = path.stem if path.parent.name == "benchmarks" else path.parent.name
         jobs.setdefault(rule, []).append(pd.read_csv(path, sep="\t").iloc[-1])
     by_time = sorted(jobs.items(), key=lambda item: -sum(job["s"] for job in item[1]))
     rows = []
     for rule, ran in by_time:
         memory = pd.to_numeric(pd.Series([job["max_rss"] for job in ran]), errors="coerce").max()
-        rows.append(
-            [rule, str(len(ran)), f"{sum(job['s'] for job in ran):,.1f}", number(round(memory, 0))]
-        )
+        known = "–" if rule in forked else number(round(memory, 0))
+        rows.append([rule, str(len(ran)), f"{sum(job['s'] for job in ran):,.1f}", known])
     return rows
 
 

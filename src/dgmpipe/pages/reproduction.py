@@ -1,6 +1,5 @@
 """The pages docs/reproduction.md and docs/deviations.md, made of the results of tiers."""
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,18 +7,19 @@ from dgmpipe.figures.figure_claims import figure_claims
 from dgmpipe.figures.style import save_figure
 from dgmpipe.pages.claims import (
     OPEN,
+    PUBLISHED_HEAD,
     Claim,
     against_the_published,
     claims_with_effects,
     computed,
-    factor,
+    effect_cells,
     of_seeds,
 )
 from dgmpipe.pages.deviations import DEVIATIONS, Deviation
 from dgmpipe.pages.statements import STATEMENTS, Statement
 from dgmpipe.pages.tiers import Tier
 
-__all__ = ["PUBLISHED_HEAD", "deviation_factor", "effect_cells", "write_pages"]
+__all__ = ["write_pages"]
 
 FIGURE = "figures/claims.png"
 REPRODUCTION = """\
@@ -67,15 +67,6 @@ four cases.
 _HEAD = [
     *("where", "the paper says", "verdict", "tier", "holds in", "effect", "95% interval"),
     *("within ×/÷", "between ×/÷"),
-]
-PUBLISHED_HEAD = [
-    "generator",
-    "published",
-    "here, mean",
-    "95% interval",
-    "error within a training",
-    "deviation between trainings",
-    "at most the published",
 ]
 AGAINST = """
 ## Against the published generators
@@ -162,29 +153,6 @@ def _figure(tiers: Sequence[Tier], claims: Sequence[tuple[Statement, Claim]], do
 
 def _verdict(statement: Statement, claim: Claim) -> str:
     return _row(statement.where, statement.paper, claim.verdict(), claim.tier, *effect_cells(claim))
-
-
-def effect_cells(claim: Claim) -> list[str]:
-    """Return in how many trainings a statement holds, effect, interval, and the two errors."""
-    pooled = claim.pooled
-    if pooled is None:
-        return ["–"] * 5
-    effect, interval = factor(pooled.low), "–"
-    if pooled.high > pooled.low:
-        effect += f" to {factor(pooled.high)}"
-    if pooled.trainings > 1:
-        interval = f"{factor(pooled.interval_low)} to {factor(pooled.interval_high)}"
-    errors = [deviation_factor(pooled.within), deviation_factor(pooled.between)]
-    return [f"{pooled.holds} of {pooled.trainings}", effect, interval, *errors]
-
-
-def deviation_factor(log2: float) -> str:
-    """Write a deviation of effects as the factor by which they differ.
-
-    >>> deviation_factor(0.1), deviation_factor(math.nan)
-    ('1.07', '–')
-    """
-    return "–" if math.isnan(log2) else factor(log2).removeprefix("×")
 
 
 def _published(tiers: Sequence[Tier], configs: Path) -> str:

@@ -5,13 +5,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
-from scipy.stats import poisson
-from sklearn.isotonic import isotonic_regression
+from scipy.optimize import isotonic_regression
+from scipy.special import ndtr, pdtr
 
-from dgmpipe.evaluation.flow_report import KDE_POINTS, RK4_STEPS
-from dgmpipe.evaluation.flows import joined_at
-from dgmpipe.evaluation.judge import without_a_digit
+from dgmpipe.evaluation.yardsticks import KDE_POINTS, RK4_STEPS, joined_at
 from dgmpipe.pages.tiers import TITLES, Tier
 from dgmpipe.plan.summary import pm
 from dgmpipe.statistics.replicates import Effect, ratio
@@ -272,7 +269,7 @@ def _latent_points(tier: Tier) -> tuple[str, Effect]:
     low, high = np.quantile(relative, [0.1, 0.9])
     # At the worst all draws of an image fall into one cell, so that it is images that fall there.
     expected = len(samples) * shares
-    by_chance = poisson.cdf(np.ceil(expected / 2) - 1, expected).mean()
+    by_chance = pdtr(np.ceil(expected / 2) - 1, expected).mean()
     text = (
         f"in [-1.5, 1.5]² a tenth of the area has less than {low:.2f} times the samples of N(0, I),"
         f" a tenth more than {high:.2f} times; less than half has {(relative < 0.5).mean():.0%} of"
@@ -284,6 +281,8 @@ def _latent_points(tier: Tier) -> tuple[str, Effect]:
 
 def _without_a_digit(tier: Tier, *models: str) -> tuple[str, list[tuple[float, float]]]:
     """Return the least and largest share of each model's images that can be without a digit."""
+    from dgmpipe.evaluation.judge import without_a_digit  # and torch, if there are any numbers
+
     checks = tier.rows("judge")  # first, as results from before there was a judge have none
     shares = {model: tier.row("generators", model=model)["rejected"] for model in models}
     if missed := [check["kind"] for check in checks if not check["met"]]:
@@ -389,7 +388,7 @@ def _won(share: float, slow: float, fast: float, never: bool) -> Effect:
 
 
 def _decreasing(tier: Tier, model: str) -> np.ndarray:
-    return isotonic_regression(tier.history(model)["energy_distance"], increasing=False)
+    return isotonic_regression(tier.history(model)["energy_distance"], increasing=False).x
 
 
 def _sooner(kind: str, share: float) -> Callable[[Tier], tuple[str, Effect]]:

@@ -8,7 +8,7 @@ import ast
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +110,9 @@ def source_digest(*roots: str | Path, training: bool = False) -> str:
     return hashlib.sha256(b"".join(digests)).hexdigest()[:12]
 
 
-def _is_below(path: Path, names: Iterable[str]) -> bool:
-    return any(path == _PACKAGE / name or _PACKAGE / name in path.parents for name in names)
+@functools.cache
+def _is_below(path: Path, names: tuple[str, ...]) -> bool:
+    return any(path.is_relative_to(_PACKAGE / name) for name in names)
 
 
 @functools.cache
@@ -198,7 +199,7 @@ def _imports(path: Path) -> list[Path]:
     if path.suffix != ".py":
         return []
     names: list[str] = []
-    for node in ast.walk(_parse(path)):
+    for node in _statements(_parse(path)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -206,6 +207,14 @@ def _imports(path: Path) -> list[Path]:
             modules = [f"{node.module}.{alias.name}" for alias in node.names]
             names += [name if _module_path(name) else node.module for name in modules]
     return [file for name in names if (file := _module_path(name))]
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all that is no part of an expression, in which nothing is imported."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.expr):
+            yield child
+            yield from _statements(child)
 
 
 def _module_path(name: str | Path) -> Path | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 __all__ = ["CONFIDENCE", "Decision", "Effect", "Pooled", "decide", "pool", "ratio"]
 
@@ -125,7 +125,7 @@ def _mean(values: np.ndarray) -> tuple[float, float, float, float]:
     if count == 1:
         return mean, math.nan, math.nan, math.nan
     deviation = float(values.std(ddof=1))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) * deviation / math.sqrt(count)
+    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * deviation / math.sqrt(count)
     return mean, mean - half, mean + half, deviation
 
 

@@ -8,7 +8,7 @@ import re
 import sqlite3
 import tempfile
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -204,8 +204,7 @@ class Copy:
             if name not in ("step", "time") and math.isfinite(value)
         ]
         metrics = [m for m in metrics if (m.key, m.step) not in self._points]
-        for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(self._run_id, metrics=metrics[start : start + _BATCH])
+        self._log(metrics)
         self._points.update((m.key, m.step) for m in metrics)
 
     def set_measures(self, measures: Mapping[str, float], step: int, time: int) -> None:
@@ -218,7 +217,9 @@ class Copy:
         """
         last = self._client.get_run(self._run_id).data.metrics
         new = {k: v for k, v in measures.items() if math.isfinite(v) and last.get(k) != v}
-        metrics = [Metric(name, value, time, step) for name, value in new.items()]
+        self._log([Metric(name, value, time, step) for name, value in new.items()])
+
+    def _log(self, metrics: Sequence[Metric]) -> None:
         for start in range(0, len(metrics), _BATCH):
             self._client.log_batch(self._run_id, metrics=metrics[start : start + _BATCH])
 

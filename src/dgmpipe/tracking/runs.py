@@ -8,13 +8,12 @@ MLflow whatever it lacks of the records and of the files that they name.
 import argparse
 import contextlib
 import csv
-import functools
 import json
 import math
 import os
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -123,23 +122,6 @@ def _say(line: str) -> None:
     print(redacted(line), file=sys.stderr, flush=True)
 
 
-def _harmless(method: Callable[..., None]) -> Callable[..., None]:
-    """Turn the first failure of a `RunLogger` into a warning and the rest into nothing."""
-
-    @functools.wraps(method)
-    def guarded(self: "RunLogger", *args: Any) -> None:
-        if self.failed:
-            return
-        outer = sys.exception()
-        try:
-            method(self, *args)
-        except Exception as error:  # whatever the tracking store may raise
-            self.failed = True
-            _warn(error, outer)
-
-    return guarded
-
-
 class RunLogger:
     """One run in MLflow for one training, under the parent run of the pipeline's invocation.
 
@@ -175,6 +157,7 @@ class RunLogger:
         at_once: bool = True,
     ) -> None:
         self.failed, self._at_once = False, at_once
+        self._copy: Copy | None = None
         self._usage = Usage(device)
         self._invocation = Path(invocation)
         self._path = self._invocation.parent / "runs" / f"{model}_seed_{seed}.json"
@@ -213,13 +196,25 @@ class RunLogger:
             record.id, record.started, record.samples = before.id, before.started, before.samples
         self._write()
         self._ended = start_heartbeat(self._path)
-        self._open()
+        self._tell(lambda copy: None)
         return self
 
-    @_harmless
-    def _open(self) -> None:
-        self._copy: Copy = _mlflow().Copy(self._record)
-        self.failed = self._copy.deleted  # and stays deleted
+    def _tell(self, action: Callable[["Copy"], None]) -> None:
+        """Do something to the run in MLflow; the first failure is a warning, then nothing is done.
+
+        A run that someone deleted there stays deleted.
+        """
+        if self.failed:
+            return
+        outer = sys.exception()
+        try:
+            self._copy = self._copy or _mlflow().Copy(self._record)
+            self.failed = self._copy.deleted
+            if not self.failed:
+                action(self._copy)
+        except Exception as error:  # whatever the tracking store may raise
+            self.failed = True
+            _warn(error, outer)
 
     def log_row(self, row: Mapping[str, float]) -> None:
         """Log a row of a training's history: every value as a metric at the row's step.
@@ -230,7 +225,7 @@ class RunLogger:
         note_measures(row)
         with contextlib.suppress(OSError, psutil.Error):
             self._sample(int(row["step"]))
-        self._log_row(row)
+        self._tell(lambda copy: copy.add_rows([row], now()))
 
     def _sample(self, step: int) -> None:
         samples = self._record.samples
@@ -238,18 +233,10 @@ class RunLogger:
             samples.append({"step": step, "time": now(), **self._usage.sample()})
             self._record.write(self._path)
 
-    @_harmless
-    def _log_row(self, row: Mapping[str, float]) -> None:
-        self._copy.add_rows([row], now())
-
     def log_files(self, paths: Iterable[str | Path]) -> None:
         """Copy a training's results to the run's artifacts."""
         self._record.files = {"": [str(path) for path in paths]}
-        self._copy_files()
-
-    @_harmless
-    def _copy_files(self) -> None:
-        self._copy.add_files()
+        self._tell(lambda copy: copy.add_files())
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
@@ -260,11 +247,7 @@ class RunLogger:
             self._record.end("FAILED")
         self._ended.set()
         self._write()
-        self._close()
-
-    @_harmless
-    def _close(self) -> None:
-        self._copy.close()
+        self._tell(lambda copy: copy.close())
 
     def _write(self) -> None:
         """Keep the record, whether MLflow has failed or not."""
@@ -302,7 +285,7 @@ def start_invocation(
     _mlflow().Copy(record).add_files()
     if before:
         _complete(before)
-    _mlflow().close_abandoned(tier, lambda: _living(invocation.parent))
+    _close_abandoned(tier, invocation.parent)
 
 
 def continue_invocation(tier: str, config: Mapping[str, Any], invocation: Path) -> bool:
@@ -389,12 +372,8 @@ def finish_invocation(status: str, invocation: Path) -> None:
         status: FINISHED or FAILED; trainings that are open even now were killed.
         invocation: File that `start_invocation` wrote.
     """
-    record = end_invocation(status, invocation)
-    if record is None:
-        return
-    catch_up(invocation.parent)
-    # Its trainings ended with it, on whatever machine.
-    _mlflow().close_abandoned(record.tier, lambda: _living(invocation.parent, but_of=record.id))
+    if record := end_invocation(status, invocation):
+        catch_up(invocation.parent, ended=record.id)
 
 
 def _follow_folder() -> None:
@@ -408,16 +387,17 @@ def _records(results: Path) -> list[Record]:
     return [record for path in paths if (record := Record.read(path))]
 
 
-def _living(results: Path, but_of: str | None = None) -> set[str]:
-    """Return the `id` of what still runs, but for the trainings of an invocation."""
-    return {
-        record.id
-        for record in _records(results)
-        if record.status == "RUNNING" and (but_of is None or record.parent != but_of)
-    }
+def _close_abandoned(tier: str, results: Path, ended: str | None = None) -> None:
+    """Mark KILLED in MLflow what does not run any more, as the trainings of what has ended."""
+
+    def living() -> set[str]:
+        running = [record for record in _records(results) if record.status == "RUNNING"]
+        return {record.id for record in running if ended is None or record.parent != ended}
+
+    _mlflow().close_abandoned(tier, living)
 
 
-def catch_up(results: Path) -> int:
+def catch_up(results: Path, *, ended: str | None = None) -> int:
     """Copy to MLflow what it lacks of a tier's last invocation and of its trainings.
 
     Whole runs, metrics, files, generators, how a run ended; what is there stays as it is, so that
@@ -426,6 +406,7 @@ def catch_up(results: Path) -> int:
 
     Args:
         results: Folder `results/{tier}`.
+        ended: `id` of an invocation that has ended, and with it its trainings on any machine.
 
     Returns:
         Number of the runs that are complete in MLflow now.
@@ -439,7 +420,7 @@ def catch_up(results: Path) -> int:
     for contest in _CONTESTS:
         _register_best(contest, completed, measures)
     for tier in {record.tier for record in records}:
-        _mlflow().close_abandoned(tier, lambda: _living(results))
+        _close_abandoned(tier, results, ended)
     return len(completed)
 
 
@@ -484,8 +465,7 @@ def _complete(record: Record, measures: Mapping[str, float] | None = None) -> "C
     copy: Copy = _mlflow().Copy(record)
     if copy.deleted:
         return None
-    if history := record.file("history.csv"):
-        copy.add_rows(_history(history), record.ended)
+    copy.add_rows(_history(record), record.ended)
     copy.set_measures(measures or {}, int(record.params.get("steps", 0)), record.ended)
     copy.close()
     copy.add_files()
@@ -556,15 +536,16 @@ def _register_best(
 
 def _final(record: Record, metric: str) -> float:
     """Return a metric after the last step of a training, or NaN if it has none."""
-    history = record.file("history.csv")
-    rows = list(_history(history)) if history else []
+    rows = _history(record)
     return rows[-1].get(metric, math.nan) if rows else math.nan
 
 
-def _history(path: Path) -> Iterator[dict[str, float]]:
+def _history(record: Record) -> list[dict[str, float]]:
+    path = record.file("history.csv")
+    if path is None:
+        return []
     with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            yield {name: float(value) for name, value in row.items() if value}
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
 
 def main() -> None:
@@ -576,19 +557,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("event", choices=("start", "finished", "failed"))
     parser.add_argument("--results", type=Path, required=True, help="results/{tier}")
+    parser.add_argument("--pid", type=int, default=os.getppid(), help="the workflow's process")
     arguments = parser.parse_args()
-    _tell(arguments.event, arguments.results)
-
-
-def _tell(event: str, results: Path) -> None:
-    """Tell MLflow of the start or end of an invocation; if it cannot be told, say so once."""
-    invocation = results / "invocation.json"
+    invocation = arguments.results / "invocation.json"
     try:
-        if event == "start":
+        if arguments.event == "start":
             config = json.load(sys.stdin)
-            start_invocation(config["tier"], config, invocation, pid=os.getppid())
+            start_invocation(config["tier"], config, invocation, pid=arguments.pid)
         else:
-            finish_invocation(event.upper(), invocation)
+            finish_invocation(arguments.event.upper(), invocation)
     except Exception as error:
         record = Record.read(invocation)
         if record is None or not record.warned:

@@ -1,0 +1,34 @@
+"""What flows are measured at and by, for the pages as well, which do not wait for torch."""
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = ["KDE_POINTS", "RK4_STEPS", "joined_at"]
+
+# Runge-Kutta steps at which OT-Flow's inverse error is measured.
+RK4_STEPS = (1, 2, 4, 8, 16, 32, 64)
+# Points of which kernel density estimates are made, to compare their divergence with a flow's.
+# Other draws of 2,000 points have divergences of 0.053 to 0.059 nats (4 seeds, noise 0.05).
+KDE_POINTS = (500, 2000)
+
+
+def joined_at(log_density: np.ndarray, true_log_density: np.ndarray) -> float:
+    """Return how low a path between the moons must go, as a share of the density's maximum.
+
+    Args:
+        log_density: A learned log density on a grid, shape (R, R).
+        true_log_density: The true one on the same grid; it has the moons where it is above a
+            hundredth of its maximum.
+
+    Returns:
+        The highest level at which the points of greater density join the learned density's
+        highest points on either moon.
+    """
+    moons, _ = ndimage.label(true_log_density > true_log_density.max() - np.log(100))
+    highest = [int(np.where(moons == moon, log_density, -np.inf).argmax()) for moon in (1, 2)]
+    low, high = log_density.min(), log_density.flat[highest].min()
+    while high - low > 1e-3:
+        level = (low + high) / 2
+        regions = ndimage.label(log_density >= level)[0].flat[highest]
+        low, high = (level, high) if regions[0] == regions[1] else (low, level)
+    return float(np.exp(low - log_density.max()))
