@@ -34,6 +34,8 @@ def start(name: str) -> None:
     Args:
         name: What the jobs that it is for have in common, such as their tier.
     """
+    if sys.platform != "linux":
+        return  # elsewhere the libraries may not be forked once they are imported
     address = _address(name)
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as listener:
         Path(address).unlink(missing_ok=True)
