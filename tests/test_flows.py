@@ -43,14 +43,6 @@ STATES |= {"nice": 8, "maf": 3, "iaf": 4, "nsf": 5, "planar": 33, "radial": 33}
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(params=FLOWS)
 def name(request):
     return request.param

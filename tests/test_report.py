@@ -1,5 +1,7 @@
 """The report of a tier: what it says of made-up results, and how a browser shows it."""
 
+from __future__ import annotations
+
 import colorsys
 import itertools
 import re
@@ -9,13 +11,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 import yaml
 from matplotlib.colors import to_rgb
-from playwright.sync_api import Browser, Page
 from snakemake.utils import update_config
 
 from dgmpipe.config import Config
@@ -31,6 +32,9 @@ from dgmpipe.plan.exhibits import exhibits
 from dgmpipe.plan.summary import pm
 from dgmpipe.plan.trainings import trainings
 from made_up_tier import LAID_OVER, write_tier
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "workflow/report"
@@ -125,7 +129,7 @@ def test_every_text_has_contrast(shown: Shown) -> None:
     assert min(found)[0] >= 4.5, min(found)
 
 
-def _energy_distances(folder: Path) -> "pd.Series[float]":
+def _energy_distances(folder: Path) -> pd.Series[float]:
     """The energy distance of every generator, of seed 0."""
     table = pd.read_csv(folder / "tables/generators.csv")
     return table[table["seed"] == 0].set_index("model")["energy_distance"]
