@@ -22,6 +22,21 @@ ROOT = Path(__file__).parent.parent
 # What these need is not everywhere, and takes long to start.
 OF_MAKE_TEST_ALL = {"browser", "shared_server"}
 
+# By what they take: CONTRIBUTING.md has a table.
+LONGEST = (
+    *(
+        "slurm",
+        "workflow",
+        "variants",
+        "tracking",
+        "docs",
+        "own_images",
+        "mlflow_ui",
+        "environment",
+    ),
+    *("release", "elsewhere", "torture", "companion", "report"),
+)
+
 # The tests' tensors are small; threads that wait for each other only slow them down. Numba, which
 # dcor brings, sets the number of OpenMP's threads for the whole process, torch's as well.
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
@@ -144,5 +159,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if OF_MAKE_TEST_ALL & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slowest)
-    longest = ["test_slurm.py", "test_workflow.py", "test_tracking.py", "test_variants.py"]
-    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else 4)
+    rank = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))

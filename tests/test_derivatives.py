@@ -189,6 +189,7 @@ def _of(way: str) -> Callable[[str], str]:
     return lambda message: f"{way}: {message}"
 
 
+@pytest.mark.slow
 def test_otflow_has_second_derivatives_by_parameters_and_points() -> None:
     flow, x = _far_from_zero(OTFlow(3, num_steps=2, rank=2)), _points(3, 2)
     names, parameters = zip(*flow.named_parameters(), strict=True)

