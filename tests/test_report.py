@@ -417,6 +417,7 @@ def test_the_papers_tier_has_no_warning_that_it_is_another(tmp_path: Path) -> No
     assert "generators that the authors published" not in page
 
 
+@pytest.mark.slow
 def test_with_the_papers_settings_means_stand_beside_the_published_generators(
     tmp_path: Path,
 ) -> None:
@@ -581,6 +582,7 @@ def test_the_rule_of_a_file_that_no_rule_makes_is_an_error(results: Path) -> Non
     assert LAID_OVER["tier"] == Tier(results).config.tier
 
 
+@pytest.mark.slow
 def test_a_figure_drawn_anew_computes_no_statement_anew(results: Path, tmp_path: Path) -> None:
     """Nor does the page then import what computes them, which takes longer than all the rest."""
     folder = shutil.copytree(results, tmp_path / "results/made-up")
