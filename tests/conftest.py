@@ -147,7 +147,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.suffix != ".py":
         return None
     left_out = re.findall(r"not (\w+)", config.option.markexpr)
-    mark = re.search(r"^pytestmark = pytest\.mark\.(\w+)$", collection_path.read_text(), re.M)
+    mark = re.search(
+        r"^pytestmark = pytest\.mark\.(\w+)$", collection_path.read_text(encoding="utf-8"), re.M
+    )
     return True if mark and mark[1] in left_out else None
 
 
