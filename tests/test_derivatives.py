@@ -58,7 +58,10 @@ def _of_moons(x: float, y: float, noise: float = 0.3) -> tuple[Function, Tensor]
     return lambda p: density.log_prob(p[None])[0], torch.tensor([x, y], dtype=torch.float64)
 
 
-REST = ("nice", "iaf", "nsf", "radial")
+REST = (
+    *("nice", "iaf", "nsf", "radial", "flow matching"),
+    *("moons below", "moons at the other centre", "moons on the diameter"),
+)
 # Each is a scalar function, and a point.
 MEMBERS: dict[str, tuple[Function, Tensor]] = {
     "otflow": _of_flow(OTFlow(8, num_steps=3)),
@@ -158,7 +161,8 @@ FIRST = {
 }
 
 
-# For work on one module one of the flows of zuko's transforms is enough, and one of Rezende's two.
+# For work on one module one of the flows of zuko's transforms is enough, one of Rezende's two, and
+# points of the moons' upper half.
 every_member = pytest.mark.parametrize(
     "member",
     [pytest.param(name, marks=[pytest.mark.slow] if name in REST else []) for name in MEMBERS],

@@ -608,6 +608,7 @@ def test_roles_differ_in_grey():
     assert style.DATA_MARKER != style.LATENT_MARKER
 
 
+@pytest.mark.slow
 def test_figures_import_neither_torch_nor_pyplot():
     code = (
         "import importlib, sys\n"

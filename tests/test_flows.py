@@ -122,6 +122,14 @@ def test_hidden_states_lead_from_z_to_x(name):
     assert torch.equal(states[-1], flow(z)[0])
 
 
+# On a fine grid, which takes a second for each flow.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[] if n in ("realnvp", "otflow", "maf") else [pytest.mark.slow])
+        for n in FLOWS
+    ],
+)
 def test_density_integrates_to_one(name):
     flow = make_flow(name)
     if name in CONTINUOUS:
