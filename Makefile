@@ -62,7 +62,7 @@ companion: $(INSTALLED) ## Make the page to play with of the released weights, w
 test: $(TESTABLE) check ## Install what is missing, check and run the tests
 	$(PYTEST) -m 'not slowest'
 
-test-fast: $(TESTABLE) ## Run the tests that start no other programs, in four minutes
+test-fast: $(TESTABLE) ## Run the quick tests, for work on one module
 	$(PYTEST) -m 'not slow and not slowest'
 
 test-all: $(TESTABLE) check ## Run every test, those with kills, SLURM, PostgreSQL and a browser too

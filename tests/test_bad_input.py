@@ -573,6 +573,7 @@ def _job(folder: Path, work: str) -> subprocess.CompletedProcess:
     return run
 
 
+@pytest.mark.slow
 def test_a_job_ends_with_the_sentence_and_no_traceback(tmp_path: Path) -> None:
     run = _job(tmp_path, "from dgmpipe.models import load_model\nload_model('absent/model')")
     assert run.returncode == 1

@@ -45,7 +45,10 @@ def test_without_results_the_workflow_benchmark_says_what_to_do(tmp_path: Path) 
         workflow.measure("laptop", tmp_path)
 
 
-@pytest.mark.parametrize("implementation", ["dgmpipe", "dcor"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "implementation", ["dgmpipe", pytest.param("dcor", marks=pytest.mark.slowest)]
+)
 def test_an_energy_test_is_measured(implementation: str) -> None:
     measured = energy.run(implementation, 40, 30, threads=1)
     assert measured["n"] == 40
@@ -54,6 +57,7 @@ def test_an_energy_test_is_measured(implementation: str) -> None:
     assert measured["added_mb"] >= 0
 
 
+@pytest.mark.slow
 def test_a_profile_names_what_a_convolutional_step_does() -> None:
     milliseconds = profiles.run("dcgan", "textbook", steps=2)
     assert set(milliseconds) == {*profiles.OPERATIONS, profiles.REST}

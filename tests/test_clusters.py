@@ -254,6 +254,7 @@ PLAIN = calibration.Case(correlation=0, apart=0)
 
 # The full tables, of more repetitions, are in docs/errors.md. Of 300 repetitions, a share of 95%
 # has a standard error of 1.3%.
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [CLUSTERED, PLAIN], ids=["clustered", "independent"])
 def test_intervals_of_means_cover_in_simulation(case: calibration.Case) -> None:
     table = calibration.coverage("means", case, 300)
@@ -263,6 +264,7 @@ def test_intervals_of_means_cover_in_simulation(case: calibration.Case) -> None:
         assert table.covered["all, old"] < 0.6
 
 
+@pytest.mark.slow
 def test_intervals_of_energy_distances_cover_in_simulation() -> None:
     # Of 100 repetitions a share of 95% has a standard error of 2.2%, the spread one of 7%.
     table = calibration.coverage("energy", calibration.Case(correlation=0.5, apart=0), 100)
@@ -272,6 +274,7 @@ def test_intervals_of_energy_distances_cover_in_simulation() -> None:
     assert table.error_over_spread["old"] < 0.75
 
 
+@pytest.mark.slow
 def test_the_permutation_test_takes_clusters_for_a_difference() -> None:
     assert calibration.rejected(1, 0.0, 100) < 0.12
     assert calibration.rejected(20, 0.25, 40) > 0.4

@@ -1,19 +1,20 @@
 """The companion: its models compute what torch's do, and it opens wherever a reader may find it."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
-from playwright.sync_api import Browser, Page, Request
 from torch import Tensor, nn
 
 from dgmpipe.config import read_config
@@ -27,6 +28,9 @@ from dgmpipe.models.storage import save_weights
 from dgmpipe.pages.companion import build
 from dgmpipe.pages.companion.build import companion_page
 from dgmpipe.plan.companion import companion_files, companion_params
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Request
 
 ROOT = Path(__file__).parent.parent
 POINTS = 200

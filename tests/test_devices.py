@@ -156,6 +156,7 @@ def test_use_of_a_gpu_is_sampled_as_far_as_the_driver_tells(
     assert Usage("cpu").device_name() == "cpu"
 
 
+@pytest.mark.slow
 def test_a_job_does_not_give_freed_memory_back() -> None:
     program = """
         import ctypes, torch

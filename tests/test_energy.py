@@ -73,9 +73,10 @@ def test_few_near_pairs_are_recomputed_in_parts(monkeypatch):
     np.testing.assert_allclose(pairwise_distances(x, x), exact_distances(x, x).astype(float))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "m", "d"), [(2, 2, 1), (5, 9, 3), (30, 17, 784)])
 def test_agrees_with_dcor(n, m, d):
-    import dcor  # whose numba takes 8 s, which no other test should wait for
+    import dcor  # whose numba takes seconds, which no other test should wait for
 
     x, y = normal(n, d), 1.1 * normal(m, d, seed=1) + 0.2
     result = energy_test(x, y, num_permutations=1)
@@ -144,6 +145,7 @@ def test_the_mean_over_all_partitions_is_that_of_the_null():
         assert null.std() == pytest.approx(exact.std(), rel=0.1)
 
 
+@pytest.mark.slow
 def test_pvalues_are_uniform_under_equality():
     # With B = 9 they are 0.1, ..., 1, each with probability 0.1 but for ties: a permutation repeats
     # the partition with probability 1/210.
@@ -158,6 +160,7 @@ def test_pvalues_are_uniform_under_equality():
     assert scipy.stats.chisquare(counts[1:]).pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_pvalues_of_tied_data_stay_valid():
     # Coin flips, 4 against 4: the statistic has a few values only, and most partitions tie.
     coins = [(normal(8, seed=s) > 0).double() for s in range(500)]
@@ -246,6 +249,7 @@ def test_needs_no_gradient():
     assert isinstance(energy_distance(x, x.detach() + 1).value, float)
 
 
+@pytest.mark.slow
 def test_standard_error_is_the_spread_of_the_estimate():
     draws = [
         energy_distance(normal(60, 2, seed=2 * s), 1.5 * normal(90, 2, seed=2 * s + 1) + 0.7)
@@ -257,6 +261,7 @@ def test_standard_error_is_the_spread_of_the_estimate():
     assert mean_error == pytest.approx(values.std(), rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_distance_is_unbiased():
     # Of N(0, 1) and N(1, 1): E|X − Y| of N(1, 2) against 2/√π of N(0, 2).
     folded = 2 / math.sqrt(math.pi) * math.exp(-1 / 4) + math.erf(1 / 2)

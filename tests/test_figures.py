@@ -227,9 +227,14 @@ def test_every_panel_says_what_it_shows(drawn):
             assert axes.get_ylabel()
 
 
-def test_saving_gives_the_same_bytes(drawn, tmp_path):
-    for name in ("first", "second"):
-        style.save_figure(drawn(), tmp_path / f"{name}.png", tmp_path / f"{name}.pdf")
+# To draw and save takes a second or more, so for work on one module one figure stands for all.
+@pytest.mark.parametrize(
+    "name", ["11", *(pytest.param(f, marks=pytest.mark.slow) for f in FIGURES if f != "11")]
+)
+def test_saving_gives_the_same_bytes(name, tmp_path):
+    for part in ("first", "second"):
+        figure = FIGURES[name]()
+        style.save_figure(figure, tmp_path / f"{part}.png", tmp_path / f"{part}.pdf")
     for kind in ("png", "pdf"):
         first, second = (tmp_path / f"{name}.{kind}" for name in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()
@@ -603,6 +608,7 @@ def test_roles_differ_in_grey():
     assert style.DATA_MARKER != style.LATENT_MARKER
 
 
+@pytest.mark.slow
 def test_figures_import_neither_torch_nor_pyplot():
     code = (
         "import importlib, sys\n"

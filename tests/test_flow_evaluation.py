@@ -268,6 +268,7 @@ def test_a_flow_in_another_precision_gets_the_same_report():
         torch.testing.assert_close(values.double(), precise_values, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_report_of_ot_flow_has_its_errors_in_both_precisions_and_its_paths():
     with torch.random.fork_rng():
         torch.manual_seed(0)

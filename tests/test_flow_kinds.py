@@ -28,7 +28,14 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+# For work on one module one of zuko's and one with a task of its own stand for all.
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[] if kind in ("maf", "flow_matching") else [pytest.mark.slow])
+        for kind in OTHERS
+    ],
+)
 def test_a_flow_learns_points_of_ones_own(kind: str, tmp_path: Path) -> None:
     flow = train(kind, POINTS, tmp_path / kind, steps=60, batch_size=100, learning_rate=0.003)
     before, after = held_out_losses(tmp_path / kind)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ from dgmpipe.plan.exhibits import study_exhibits
 from trainings import train_here
 
 ROOT = Path(__file__).parent.parent
+LAID_OVER = yaml.safe_load((ROOT / "config/studies/flows.yaml").read_text(encoding="utf-8"))
+MODELS = LAID_OVER["studies"]["flows"]["models"]
 # A grid of few points, and samples as small.
 SMALL = {"num_transported": 20, "num_draws": 2, "num_latent": 20, "num_timed": 50, "num_known": 100}
 NOISE = 0.3
@@ -149,39 +152,51 @@ def test_a_mixture_finds_one() -> None:
 def study() -> Config:
     """The study of the flows over the smallest tier, each model trained for a moment."""
     config = yaml.safe_load((ROOT / "config/smoke.yaml").read_text(encoding="utf-8"))
-    laid_over = yaml.safe_load((ROOT / "config/studies/flows.yaml").read_text(encoding="utf-8"))
-    update_config(config, laid_over)
+    update_config(config, LAID_OVER)
     for block in config["models"].values():
         if "noise" in block:
             block |= {"noise": NOISE, "steps": 4, "batch_size": 32, "snapshots": 0}
     return read_config(config | {"seeds": [0]})
 
 
+Measure = Callable[[str], Path]
+
+
 @pytest.fixture(scope="module")
-def results(study: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tier's folder with the models of the study and what was measured of them."""
+def measure(study: Config, tmp_path_factory: pytest.TempPathFactory) -> Measure:
+    """Trains and measures a model of the study, once, and gives the folder of all of them."""
     folder = tmp_path_factory.mktemp("flows")
-    for model in study.studies["flows"].models:
+
+    def measure(model: str) -> Path:
         settings, trained = study.models[model], folder / f"models/{model}/seed_0"
-        train_here(model, settings, trained)
-        numbers = evaluate_lab(Subject(0, settings.model_dump(), trained), **SMALL)["numbers"]
-        write_json(numbers, folder / f"evaluation/{model}/seed_0/lab.json")
-    return folder
+        if not trained.exists():
+            train_here(model, settings, trained)
+            numbers = evaluate_lab(Subject(0, settings.model_dump(), trained), **SMALL)["numbers"]
+            write_json(numbers, folder / f"evaluation/{model}/seed_0/lab.json")
+        return folder
+
+    return measure
 
 
-def test_the_lab_gives_the_numbers_that_studies_may_measure(study: Config, results: Path) -> None:
-    for path in results.glob("evaluation/*/seed_0/lab.json"):
-        numbers = json.loads(path.read_text(encoding="utf-8"))
-        model = path.parts[-3]
-        assert set(numbers) == set(measurable()["lab"].numbers(study, model))
-        assert all(math.isfinite(value) for value in numbers.values()), model
-        assert numbers["mass"] == pytest.approx(1, abs=0.2), model
-        assert numbers["kl"] > 0
-        assert 1 <= numbers["condition_median"] <= numbers["condition_largest"]
+# For work on one module one flow stands for all that the study trains.
+@pytest.mark.parametrize(
+    "model", ["nsf", *(pytest.param(m, marks=pytest.mark.slow) for m in MODELS if m != "nsf")]
+)
+def test_the_lab_gives_the_numbers_that_studies_may_measure(
+    model: str, study: Config, measure: Measure
+) -> None:
+    path = measure(model) / f"evaluation/{model}/seed_0/lab.json"
+    numbers = json.loads(path.read_text(encoding="utf-8"))
+    assert set(numbers) == set(measurable()["lab"].numbers(study, model))
+    assert all(math.isfinite(value) for value in numbers.values())
+    assert numbers["mass"] == pytest.approx(1, abs=0.2)
+    assert numbers["kl"] > 0
+    assert 1 <= numbers["condition_median"] <= numbers["condition_largest"]
 
 
-def test_the_divergence_by_quadrature_is_that_of_held_out_points(results: Path) -> None:
-    folder, truth = results / "models/nsf/seed_0", MoonsDensity(NOISE)
+def test_the_divergence_by_quadrature_is_that_of_held_out_points(measure: Measure) -> None:
+    results, truth = measure("nsf"), MoonsDensity(NOISE)
+    folder = results / "models/nsf/seed_0"
     x = sample_moons(20_000, NOISE, torch.Generator().manual_seed(0))
     flow = load_model(folder)
     assert isinstance(flow, Flow)
@@ -192,7 +207,11 @@ def test_the_divergence_by_quadrature_is_that_of_held_out_points(results: Path) 
     assert exact["kl"] == pytest.approx(sampled["kl"], abs=error)
 
 
-def test_the_study_of_the_flows_ends_in_a_table_and_a_figure(study: Config, results: Path) -> None:
+@pytest.mark.slow
+def test_the_study_of_the_flows_ends_in_a_table_and_a_figure(
+    study: Config, measure: Measure
+) -> None:
+    (results,) = {measure(model) for model in MODELS}
     figure, table = study_exhibits(study)
     files = {name: [results / path for path in paths] for name, paths in table.files.items()}
     params: dict[str, Any] = table.params

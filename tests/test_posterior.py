@@ -45,7 +45,11 @@ class _LinearGenerator(torch.nn.Module):
         return torch.sigmoid(self.logits(z))
 
 
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+# For work on one module one likelihood stands for both: each point is a pass through torch.
+@pytest.mark.parametrize(
+    "likelihood",
+    [pytest.param(n, marks=[] if n == "bernoulli" else [pytest.mark.slow]) for n in LIKELIHOODS],
+)
 def test_evidence_agrees_with_adaptive_quadrature(likelihood: str, images: torch.Tensor) -> None:
     vae = VAE(Encoder(), _LinearGenerator(), likelihood).double()
     x = images[:1].unsqueeze(1).double() / 255
@@ -110,6 +114,7 @@ def test_tiles_that_are_left_out_change_nothing(
     torch.testing.assert_close(few_border, border, rtol=1e-2, atol=1e-15)
 
 
+@pytest.mark.slow
 def test_stated_errors_are_of_the_size_of_the_true_ones(trained: VAE, images: torch.Tensor) -> None:
     x = images[:20].unsqueeze(1).float() / 255
     coarse, _ = log_evidence(trained, x, resolution=100)
@@ -121,6 +126,7 @@ def test_stated_errors_are_of_the_size_of_the_true_ones(trained: VAE, images: to
         assert (true_error <= 3 * estimate.error + 1e-3).all()
 
 
+@pytest.mark.slow
 def test_elbo_agrees_with_monte_carlo(trained: VAE, images: torch.Tensor) -> None:
     x, stream = images[:5].unsqueeze(1).float() / 255, torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -129,6 +135,7 @@ def test_elbo_agrees_with_monte_carlo(trained: VAE, images: torch.Tensor) -> Non
     assert ((draws.mean(0) - elbo(trained, x).value).abs() < 5 * standard_error + 0.01).all()
 
 
+@pytest.mark.slow
 def test_elbo_never_exceeds_the_evidence(trained: VAE, images: torch.Tensor) -> None:
     table = evidence_of_images(
         trained, images, torch.zeros(len(images)), num_images=100, limit=5, resolution=200,

@@ -167,7 +167,13 @@ def _parameters(task: FlexibleVAETask) -> list[Tensor]:
     return list(task.model.parameters())
 
 
-@every_family
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("mixture", "iaf") else [pytest.mark.slow])
+        for name in FAMILIES
+    ],
+)
 def test_bounds_are_in_their_order(name: str, trained, images: Tensor) -> None:
     vae, x = trained(name), images[:6].unsqueeze(1).float() / 255
     many = x.repeat_interleave(100, dim=0)
@@ -280,7 +286,9 @@ def test_the_gaussian_likelihood_is_a_density_with_a_ceiling(images: Tensor) -> 
 SPLIT = {"num_images": 5, "limit": 5, "resolution": 120, "num_starts": 3, "num_steps": 150}
 
 
-@pytest.mark.parametrize("name", ["diagonal", "mixture", "iaf"])
+@pytest.mark.parametrize(
+    "name", ["diagonal", *(pytest.param(n, marks=pytest.mark.slow) for n in ("mixture", "iaf"))]
+)
 def test_the_parts_of_the_gap_add_up_to_it_within_the_stated_error(
     name: str, trained, images: Tensor, labels: Tensor
 ) -> None:
@@ -297,6 +305,7 @@ def test_the_parts_of_the_gap_add_up_to_it_within_the_stated_error(
     assert numbers["gap_standard_error"] == pytest.approx(table["gap"].sem())
 
 
+@pytest.mark.slow
 def test_an_encoder_that_has_the_best_member_loses_nothing(trained, images: Tensor) -> None:
     plain = trained("diagonal")
     refined = FlexibleVAE(plain.encoder, plain.generator, refinement_steps=60).eval()

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from snakemake.cli import parse_args
 
 import dgmpipe
 from dgmpipe.commands import run
@@ -224,6 +223,8 @@ def test_what_the_docs_show_of_run_is_understood(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Snakemake's own parser takes it; what it then does is for other tests."""
+    from snakemake.cli import parse_args  # whose imports take seconds
+
     monkeypatch.chdir(tmp_path)
     commands: list[list[str]] = []
     monkeypatch.setattr(run, "become", commands.append)

@@ -1,5 +1,7 @@
 """The report of a tier: what it says of made-up results, and how a browser shows it."""
 
+from __future__ import annotations
+
 import colorsys
 import itertools
 import re
@@ -9,13 +11,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
 import yaml
 from matplotlib.colors import to_rgb
-from playwright.sync_api import Browser, Page
 from snakemake.utils import update_config
 
 from dgmpipe.config import Config
@@ -31,6 +32,9 @@ from dgmpipe.plan.exhibits import exhibits
 from dgmpipe.plan.summary import pm
 from dgmpipe.plan.trainings import trainings
 from made_up_tier import LAID_OVER, write_tier
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "workflow/report"
@@ -134,7 +138,7 @@ def test_every_text_has_contrast(shown: Shown) -> None:
     assert min(found)[0] >= 4.5, min(found)
 
 
-def _energy_distances(folder: Path) -> "pd.Series[float]":
+def _energy_distances(folder: Path) -> pd.Series[float]:
     """The energy distance of every generator, of seed 0."""
     table = pd.read_csv(folder / "tables/generators.csv")
     return table[table["seed"] == 0].set_index("model")["energy_distance"]
@@ -422,6 +426,7 @@ def test_the_papers_tier_has_no_warning_that_it_is_another(tmp_path: Path) -> No
     assert "generators that the authors published" not in page
 
 
+@pytest.mark.slow
 def test_with_the_papers_settings_means_stand_beside_the_published_generators(
     tmp_path: Path,
 ) -> None:
@@ -586,6 +591,7 @@ def test_the_rule_of_a_file_that_no_rule_makes_is_an_error(results: Path) -> Non
     assert LAID_OVER["tier"] == Tier(results).config.tier
 
 
+@pytest.mark.slow
 def test_a_figure_drawn_anew_computes_no_statement_anew(results: Path, tmp_path: Path) -> None:
     """Nor does the page then import what computes them, which takes longer than all the rest."""
     folder = shutil.copytree(results, tmp_path / "results/made-up")

@@ -427,6 +427,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Terminal, list[str]
     return terminal, shown, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_the_step_of_a_running_training(
     drawn: tuple[Terminal, list[str], int],
 ) -> None:
@@ -434,6 +435,7 @@ def test_a_terminal_shows_the_step_of_a_running_training(
     assert "Select jobs" not in drawn[0].text
 
 
+@pytest.mark.slow
 def test_a_failed_workflow_says_what_failed_and_leaves_a_cursor(
     drawn: tuple[Terminal, list[str], int],
 ) -> None:
