@@ -19,8 +19,7 @@ def test_who_waited_for_a_file_that_was_deleted_holds_the_lock_of_the_new_one(
     first = take_lock(path, patience=0)
     with ThreadPoolExecutor() as others:
         waiting = others.submit(take_lock, path, patience=60)
-        path.unlink()
-        path.parent.rmdir()
+        path.parent.rename(tmp_path / "deleted")  # at once: who waits makes the file anew
         first.release()
         second = waiting.result()
     with pytest.raises(TimeoutError):
