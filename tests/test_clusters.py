@@ -195,6 +195,7 @@ def test_the_distance_of_clusters_is_over_independent_pairs(
     assert test.standard_error == pytest.approx(found.standard_error, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_error_is_about_that_of_the_jackknife() -> None:
     x, y = normal(80, 2), normal(120, 2, seed=1).repeat_interleave(2, 0) + 1
     y = y + 0.1 * normal(240, 2, seed=2)

@@ -185,6 +185,7 @@ def test_a_changed_crate_does_not_agree(
     assert result.output.splitlines()[-1].endswith(" files agree, 1 do not")
 
 
+@pytest.mark.slow
 def test_a_number_is_recomputed_from_the_weights(crate: Path, tier: Path) -> None:
     row = pd.read_csv(tier / "tables/flows.csv").iloc[0]
     # One with a standard error and one without.

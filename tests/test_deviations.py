@@ -72,6 +72,7 @@ def test_the_truth_joins_the_moons() -> None:
     assert level == pytest.approx(2 * math.exp(-1 / (2 * 0.2**2)), rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_pseudo_likelihood_of_a_generator_of_one_image_integrates_to_a_known_number(
     vae: VAE,
 ) -> None:

@@ -139,6 +139,7 @@ def test_latent_gaussianity_tells_a_perfect_flow_from_a_wrong_one():
     assert wrong.null_quantile == perfect.null_quantile
 
 
+@pytest.mark.slow
 def test_a_kernel_density_estimate_comes_nearer_with_more_points():
     points, x = normal(1000, seed=1), normal(20_000, seed=2)
     few, many = (kernel_density_kl(points[:n], x, log_normal, noise=0.2) for n in (100, 1000))
@@ -255,6 +256,7 @@ def test_figure_flow_draws_its_arrays():
         figure_flow({**arrays, "hidden_states": np.zeros((5, 2))}, title="a flow")
 
 
+@pytest.mark.slow
 def test_a_flow_in_another_precision_gets_the_same_report():
     torch.manual_seed(0)
     flow = RealNVP(width=8)

@@ -126,6 +126,7 @@ def test_the_velocity_is_compared_with_that_of_the_paths(coupling: str, path: st
     torch.testing.assert_close(loss, velocity.square().sum(dim=1).mean())
 
 
+@pytest.mark.slow
 def test_the_likelihood_of_a_diffusion_of_the_moons_is_a_density(tmp_path: Path) -> None:
     """It integrates to 1 whatever was learned, and comes nearer to the moons' by training."""
     block = {"kind": "flow_matching", "path": "variance_preserving", "noise": 0.3, "steps": 400}

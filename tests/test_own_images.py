@@ -229,6 +229,7 @@ def _trained(kind: str, block: dict[str, Any], images: Path, folder: Path) -> Su
     return Subject(seed=0, settings={}, folder=folder, images=images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dcgan", "wgan", "wgan_gp"])
 def test_gans_of_coloured_images_are_trained_and_measured(
     kind: str, prepared: Path, tmp_path: Path

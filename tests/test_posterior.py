@@ -85,6 +85,7 @@ def test_grid_has_z1_along_columns_and_its_map_at_the_maximum(
     assert grid.log_joint.max().item() == pytest.approx(at_map.item(), abs=1e-2)
 
 
+@pytest.mark.slow
 def test_evidence_of_many_is_that_of_each(trained: VAE, images: torch.Tensor) -> None:
     x = images[:3].unsqueeze(1).float() / 255
     together, border = log_evidence(trained, x, resolution=100)

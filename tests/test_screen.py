@@ -233,6 +233,7 @@ def test_warnings_scroll_by_and_small_talk_does_not(screen: Watcher, terminal: T
     assert "Select jobs" not in terminal.text
 
 
+@pytest.mark.slow
 def test_more_jobs_than_lines_are_counted(screen: Watcher, terminal: Terminal) -> None:
     jobs = {n: PlannedJob(n, f"point {n}", TRAININGS, 60) for n in range(1, 101)}
     screen.take(record("100 trainings", news="plan", plan=Plan("smoke", jobs, cores=100)))
