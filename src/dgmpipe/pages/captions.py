@@ -18,6 +18,7 @@ import yaml
 from dgmpipe.config import Config, read_config
 from dgmpipe.evaluation.floor import floor_level
 from dgmpipe.jobs.provenance import machine
+from dgmpipe.pages.tables import COLUMNS
 from dgmpipe.pages.tiers import PAPER_MODELS, TITLES, Tier
 from dgmpipe.plan.evaluations import REAL
 from dgmpipe.plan.exhibits import Exhibit, data_set, exhibits, has_digits
@@ -184,14 +185,14 @@ def _numbers(tier: Tier) -> dict[str, Any]:
         models = dict.fromkeys(row["model"] for row in tier.rows(table))
         return [model for model in models if "@" not in model]
 
-    def measured(table: str, model: str, column: str, error: str = "") -> str:
+    def measured(table: str, model: str, column: str) -> str:
         """Write mean ± deviation over the seeds, or of one seed the number ± its own error."""
         found = [row for row in tier.rows(table) if row["model"] == model]
         if not found:
             raise FileNotFoundError(f"{table} has no row of {model}")
         values = [row[column] for row in found]
         if len(values) == 1:
-            return pm(values[0], found[0][error or f"{column}_standard_error"])
+            return pm(values[0], found[0][COLUMNS[column].error])
         return pm(float(np.mean(values)), float(np.std(values, ddof=1)))
 
     def over(*models: str) -> str:
