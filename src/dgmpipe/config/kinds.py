@@ -22,7 +22,7 @@ from dgmpipe.config.values import (
     documented,
 )
 
-__all__ = ["KINDS", "Family", "Kind", "ModelSettings"]
+__all__ = ["KINDS", "STEP_EVALUATIONS", "Family", "Kind", "ModelSettings"]
 
 Family = Literal["flow", "vae", "gan", "diffusion", "judge"]
 
@@ -35,6 +35,10 @@ PATH = (
     "from latent points to data: `straight` lines, arXiv:2210.02747, or those of the diffusion that"
     " keeps the variance, arXiv:2011.13456, here with α = sin(π t/2) and σ = cos(π t/2)"
 )
+
+
+# Evaluations of the velocity that a step of each solver takes.
+STEP_EVALUATIONS = {"euler": 1, "heun": 2, "rk4": 4}
 
 
 class ModelSettings(Block):
@@ -385,7 +389,7 @@ class MatchingSettings(ModelSettings):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        each = {"euler": 1, "heun": 2, "rk4": 4}[self.solver]
+        each = STEP_EVALUATIONS[self.solver]
         if self.evaluations % each:
             raise ValueError(
                 f"must have a multiple of {each} for evaluations, as a step of {self.solver} takes"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dgmpipe.config import Config
-from dgmpipe.config.kinds import Family
+from dgmpipe.config.kinds import STEP_EVALUATIONS, Family
 
 __all__ = [
     "EVALUATIONS",
@@ -146,16 +146,12 @@ _OF_QUALITY = (
 )
 
 
-# Evaluations of the velocity that a step takes.
-_STEPS = {"euler": 1, "heun": 2, "rk4": 4}
-
-
 def _solver_numbers(config: Config, model: str) -> tuple[str, ...]:
     measures = ("energy_distance", "wasserstein_debiased")
     return tuple(
         f"{measure}_{solver}_{number}"
         for measure in (*measures, *(("rejected",) if _with_a_judge(config, model) else ()))
-        for solver, each in _STEPS.items()
+        for solver, each in STEP_EVALUATIONS.items()
         for number in config.evaluation.solvers.evaluations
         if number % each == 0
     )
