@@ -195,9 +195,16 @@ def _numbers(tier: Tier) -> dict[str, Any]:
             return pm(values[0], found[0][COLUMNS[column].error])
         return pm(float(np.mean(values)), float(np.std(values, ddof=1)))
 
-    def over(*models: str) -> str:
-        """Say over how many seeds a mean of each model is; nothing if none has several."""
-        counts = [len(config.seeds_of(model)) for model in models if model != REAL]
+    def over(*models: str, of: str = "") -> str:
+        """Say how many seeds each model has, or a table `of` them; nothing if none has several.
+
+        The table of a tier may have fewer than the config of a study that is laid over it.
+        """
+        rows = tier.rows(of) if of else []
+        seeds = {name: {row["seed"] for row in rows if row["model"] == name} for name in models}
+        counts = [
+            len(seeds[model] if of else config.seeds_of(model)) for model in models if model != REAL
+        ]
         return f"over {spanned(counts)} seeds" if max(counts, default=1) > 1 else ""
 
     digits = has_digits(config)
