@@ -265,7 +265,7 @@ def test_intervals_of_means_cover_in_simulation(case: calibration.Case) -> None:
         assert table.covered["all, old"] < 0.6
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 def test_intervals_of_energy_distances_cover_in_simulation() -> None:
     # Of 100 repetitions a share of 95% has a standard error of 2.2%, the spread one of 7%.
     table = calibration.coverage("energy", calibration.Case(correlation=0.5, apart=0), 100)

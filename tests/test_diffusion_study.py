@@ -109,7 +109,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "results/smoke"
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 def test_the_study_ends_in_a_table_and_figures(results: Path) -> None:
     table = pd.read_csv(results / "tables/study_diffusion.csv").set_index("model")
     assert table.index.tolist() == CHOSEN
@@ -126,7 +126,7 @@ def test_the_study_ends_in_a_table_and_figures(results: Path) -> None:
     assert 'id="study_diffusion_solvers"' in (results / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 def test_the_evaluations_give_the_numbers_that_a_study_can_ask_for(results: Path) -> None:
     given = _laid_over("config", "smoke", "studies/diffusion")
     update_config(given, SMALL)

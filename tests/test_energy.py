@@ -73,7 +73,7 @@ def test_few_near_pairs_are_recomputed_in_parts(monkeypatch):
     np.testing.assert_allclose(pairwise_distances(x, x), exact_distances(x, x).astype(float))
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 @pytest.mark.parametrize(("n", "m", "d"), [(2, 2, 1), (5, 9, 3), (30, 17, 784)])
 def test_agrees_with_dcor(n, m, d):
     import dcor  # whose numba takes seconds, which no other test should wait for

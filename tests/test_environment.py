@@ -341,7 +341,7 @@ def test_cuda_can_be_left_out(project: Path) -> None:
 # --- who may ask `make server` -------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 def test_the_server_answers_to_its_names_and_to_no_other(tmp_path: Path) -> None:
     with mlflow_server_on_sqlite(tmp_path, "HOSTS=mlflow.example.org,other") as (uri, said):
         allowed = {

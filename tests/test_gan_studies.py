@@ -68,7 +68,7 @@ def test_the_map_of_hyperparameters_has_the_papers_point_in_its_middle() -> None
         assert sorted({point[key] for point in points})[1] == value
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 def test_the_studies_end_in_tables_and_figures(tmp_path: Path) -> None:
     folder = fresh_copy(tmp_path / "project")
     small = {

@@ -302,7 +302,7 @@ def test_other_content_is_other_data(root: Path, tmp_path: Path) -> None:
     assert all(name.startswith("mine-") for name in folders)
 
 
-@pytest.mark.slow
+@pytest.mark.slowest
 def test_a_workflow_of_coloured_images(tmp_path: Path, archive: Path) -> None:
     overlay = {
         "tier": "rectangles",

@@ -36,7 +36,7 @@ SMALL: dict[str, Any] = {
     "studies": {"posteriors": {"models": CHOSEN}},
 }  # fmt: skip
 FILES = ["config/smoke.yaml", "config/studies/posteriors.yaml", "config/studies/priors.yaml"]
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.slowest
 
 
 @pytest.fixture(scope="module")
