@@ -23,9 +23,13 @@ from dgmpipe.figures.figure_10 import figure_10
 from dgmpipe.figures.figure_11 import Curves, figure_11
 from dgmpipe.figures.figure_claims import figure_claims
 from dgmpipe.figures.figure_flow import draw_latent
+from dgmpipe.figures.figure_priors import figure_priors
 from dgmpipe.figures.figure_study import figure_study
 
-FUNCTIONS = ("01", "02", "03", "04", "07", "08", "09", "10", "11", "flow", "study", "claims")
+FUNCTIONS = (
+    *("01", "02", "03", "04", "07", "08", "09", "10", "11"),
+    *("flow", "study", "claims", "priors"),
+)
 MODULES = ["style", *(f"figure_{name}" for name in FUNCTIONS)]
 
 
@@ -92,6 +96,45 @@ def some_flow():
         "log_density": log_density,
         "true_log_density": log_density,
     }
+
+
+def some_priors():
+    axis = np.linspace(-4, 4, 40)
+    wide, narrow = (np.exp(-(axis**2 + axis[:, None] ** 2) / (2 * v)) for v in (1.0, 0.3))
+    arrays = {"axis": axis, "aggregate": narrow}
+    for name, density in (("normal", wide), ("mixture", narrow)):
+        arrays |= {
+            f"{name}_density": density,
+            f"{name}_points": some_points(9),
+            f"{name}_point_images": some_images(9),
+            f"{name}_samples": some_images(16),
+        }
+    return arrays
+
+
+def draw_priors(**changes):
+    titles = {"normal": "N(0, I)", "mixture": "a mixture"}
+    return figure_priors(some_priors() | changes, titles)
+
+
+def test_outlines_of_a_prior_hold_the_shares_of_its_mass():
+    plane = draw_priors().axes[0]
+    axis = some_priors()["axis"]
+    density = some_priors()["normal_density"]
+    (outlines,) = (c for c in plane.collections if hasattr(c, "levels"))
+    shares = [density[density >= level].sum() / density.sum() for level in outlines.levels]
+    assert shares == pytest.approx([0.95, 0.5], abs=0.02)
+    # Of N(0, I), 95% are within 2.45 of the origin, and half within 1.18.
+    radii = np.hypot(*np.meshgrid(axis, axis))
+    for level, radius in zip(outlines.levels, (2.45, 1.18), strict=True):
+        assert radii[density >= level].max() == pytest.approx(radius, abs=0.15)
+
+
+def test_a_prior_without_its_samples_is_refused():
+    arrays = some_priors()
+    del arrays["mixture_samples"]
+    with pytest.raises(ValueError, match="mixture_samples"):
+        figure_priors(arrays, {"mixture": "a mixture"})
 
 
 def some_curves(seeds):
@@ -179,6 +222,7 @@ FIGURES = {
     "10": lambda: figure_10({"VAE": some_images(20), "DCGAN": some_images(20)}),
     "11": lambda: figure_11(some_curves(3), some_floor()),
     "study": draw_study,
+    "priors": draw_priors,
 }
 
 
@@ -208,6 +252,7 @@ def drawn(request):
         ("10", 2),
         ("11", 1),
         ("study", 2),
+        ("priors", 6),
     ],
 )
 def test_figures_have_their_panels(name, number):

@@ -16,12 +16,16 @@ from dgmpipe.config import read_config
 from dgmpipe.config.kinds import settings_of
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.samples import evaluated_images, show_images
+from dgmpipe.evaluation.solvers import evaluate_solvers
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.models.image_flow import ImageFlow
 from dgmpipe.models.latent_flow import Codes, LatentFlow
 from dgmpipe.models.matching import PATHS, SOLVERS, integrate, matching_loss, spread_times
 from dgmpipe.models.pixel_flow import PixelFlow, PixelFlowTask
 from dgmpipe.models.unet import UNet
+from dgmpipe.plan.released import RELEASED
+from dgmpipe.statistics.energy import energy_distance
+from dgmpipe.streams import random_stream
 from dgmpipe.training.data import dataset_from
 from dgmpipe.training.run import train_model
 from trainings import train_here
@@ -207,6 +211,33 @@ def test_a_flow_of_pixels_is_evaluated_as_other_generators_are(
     assert evaluated_images(subject, 7).shape == (7, 28, 28)
     shown = show_images(subject, num_images=4, interpolation_steps=3)["arrays"]
     assert {name: array.shape for name, array in shown.items()} == {"samples": (4, 28, 28)}
+
+
+def test_each_solver_is_measured_at_its_numbers_of_evaluations(
+    pixels: Path, image_folder: Path
+) -> None:
+    subject = Subject(0, {}, pixels, image_folder, RELEASED / "classifier/seed_0")
+    found = evaluate_solvers(subject, num_images=60, num_transported=30, evaluations=[2, 3, 4])
+    table, numbers = found["table"].reset_index(), found["numbers"]
+    ways = list(zip(table["solver"], table["evaluations"], strict=True))
+    assert ways == [
+        *(("euler", 2), ("euler", 3), ("euler", 4)),
+        *(("heun", 2), ("heun", 4), ("rk4", 4)),
+    ]
+    for row in table.to_dict("records"):
+        for measure in ("energy_distance", "wasserstein_debiased", "rejected"):
+            assert numbers[f"{measure}_{row['solver']}_{row['evaluations']}"] == row[measure]
+    # The same latent points for all: the distance of one way is that of its own images.
+    flow = dgmpipe.load_model(pixels)
+    z = torch.randn(60, flow.latent_dim, generator=random_stream(0, "solvers"))
+    with torch.no_grad():
+        images = flow(z, "heun", 4).squeeze(1)
+    expected = energy_distance(images, subject.intensities("t10k")).value
+    assert numbers["energy_distance_heun_4"] == pytest.approx(expected, rel=1e-5)
+    judge = dgmpipe.load_model(RELEASED / "classifier/seed_0")
+    with torch.no_grad():
+        rejected = judge(images[:, None]).argmax(1) == 10
+    assert numbers["rejected_heun_4"] == pytest.approx(rejected.double().mean().item())
 
 
 @pytest.mark.parametrize("path", PATHS)
