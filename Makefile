@@ -70,6 +70,7 @@ test-all: $(TESTABLE) check ## Run every test, those with kills, SLURM, PostgreS
 
 test-newest: ## Run the tests of make test-fast in an environment of the newest versions of everything
 	$(PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile --upgrade pip
 	$(NEWEST)/bin/python -m pip --disable-pip-version-check install --quiet --no-compile $(INDEX) --editable '.[test]'
 	$(NEWEST)/bin/python -m pip check
 	OMP_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest $(SPREAD) -m 'not slow and not slowest' --deselect $(PINNED)
@@ -82,6 +83,7 @@ check: $(TESTABLE) ## Check style, format, types and the workflow's structure
 	$(BIN)/snakemake --lint
 
 update: $(TESTABLE) ## Bring constraints.txt up to the newest versions that fit together
+	$(PIP) install --quiet --upgrade pip # older ones search for minutes
 	$(PIP) install --quiet --dry-run --ignore-installed --report $(VENV)/newest.json $(INDEX) '.[test]'
 	$(BIN)/python .ci/constraints.py $(VENV)/newest.json constraints.txt
 
