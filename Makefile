@@ -29,6 +29,9 @@ NAMES = $(sort localhost 127.0.0.1 $(BIND) $(shell hostname; hostname -f 2>/dev/
 	$(subst $(comma), ,$(HOSTS)))
 listed = $(subst $(empty) $(empty),$(comma),$(strip $(foreach name,$(NAMES),$(1)$(name) $(1)$(name):*)))
 
+# pip leaves compiling to the first import, which must keep what it compiled, or every process does it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # MLflow's server tells its makers of its use, and waits for jobs of language models, unless told not to.
 export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
