@@ -384,6 +384,17 @@ def test_arrow_keys_go_through_the_test_images(opened: Page) -> None:
     assert images.evaluate_all("all => all.findIndex(e => e.tabIndex === 0)") == 1
 
 
+def test_what_is_chosen_before_it_is_seen_stays_chosen(watched: Watched, folder: Path) -> None:
+    page = watched.page
+    watched.open((folder / "companion.html").as_uri())
+    page.evaluate("() => dgmpipe.posterior.choose(2)")
+    page.locator("#posterior").scroll_into_view_if_needed()
+    page.wait_for_function("() => dgmpipe.posterior.found()?.elbo")
+    chosen = page.locator("#posterior [data-name=thumbnails] button").nth(2)
+    assert chosen.get_attribute("aria-pressed") == "true"
+    assert page.locator("#posterior [data-name=shown]").text_content().startswith("Test image")
+
+
 def test_on_paper_it_is_light(opened: Page) -> None:
     picture = "document.querySelector('#explorer canvas').toDataURL()"
     light = opened.evaluate(picture)

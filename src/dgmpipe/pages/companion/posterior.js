@@ -251,12 +251,12 @@ export function startPosterior(vaes, encoders, images) {
   kind();
   const first = images.index.indexOf(Number(start.image));
   state.x = unpackDrawing(start.drawing, size) ?? null;
-  whenSeen("posterior", () => {
-    if (!state.x) return choose(isImage(first) ? first : 0);
+  if (state.x) {
     state.chosen = -1;
     mark();
-    show();
-  });
+  }
+  // By then an image may have been chosen.
+  whenSeen("posterior", () => (state.x ? show() : choose(isImage(first) ? first : 0)));
   return { choose, draw, found: () => state.found };
 }
 
