@@ -174,6 +174,7 @@ def trained(images: Tensor):
     return made.__getitem__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_on_a_line_the_quadrature_agrees_with_brute_force(
     trained, likelihood: str, images: Tensor
@@ -193,6 +194,7 @@ def test_on_a_line_the_quadrature_agrees_with_brute_force(
     assert border.max() < 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("q", [1, 2])
 def test_quadrature_and_sampling_of_one_vae_agree(trained, q: int, images: Tensor) -> None:
     vae, x = trained(q), images[:15].unsqueeze(1).float() / 255

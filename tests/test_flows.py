@@ -126,7 +126,7 @@ def test_hidden_states_lead_from_z_to_x(name):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=[] if n in ("realnvp", "otflow", "maf") else [pytest.mark.slow])
+        pytest.param(n, marks=[] if n in ("realnvp", "otflow") else [pytest.mark.slow])
         for n in FLOWS
     ],
 )

@@ -222,6 +222,7 @@ def _constant(reject: float) -> Classifier:
     return classifier
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reject", "share"), [(1e3, 1), (-1e3, 0)])
 def test_a_judge_that_says_the_same_of_all_fails_half_of_the_requirements(
     images: Tensor, labels: Tensor, reject: float, share: float

@@ -528,6 +528,7 @@ def test_a_digest_does_not_depend_on_where_the_file_is(tmp_path: Path) -> None:
     assert source_digest(tmp_path / "one.py") == source_digest(tmp_path / "a/two.py")
 
 
+@pytest.mark.slow
 def test_every_source_of_the_package_can_be_stripped_and_still_be_compiled() -> None:
     for path in sorted((ROOT / "src/dgmpipe").rglob("*.py")):
         for training in (False, True):

@@ -158,6 +158,7 @@ def test_elbo_never_exceeds_the_evidence(trained: VAE, images: torch.Tensor) -> 
     assert error != pytest.approx(table["gap"].sem(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_gap_is_the_divergence_of_the_approximate_posterior(
     trained: VAE, images: torch.Tensor
 ) -> None:

@@ -104,6 +104,7 @@ def evaluated(image_folder: Path) -> dict[str, Any]:
     return evaluate_prior(subject, **SETTINGS)
 
 
+@pytest.mark.slow
 def test_the_numbers_are_those_that_a_study_can_ask_for(
     evaluated: dict[str, Any], root: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_the_numbers_are_those_that_a_study_can_ask_for(
     assert all(np.isfinite(list(evaluated["numbers"].values())))
 
 
+@pytest.mark.slow
 def test_priors_of_the_codes_suit_the_trained_vae_better(evaluated: dict[str, Any]) -> None:
     numbers = evaluated["numbers"]
     assert numbers["normal_log_evidence_gain_mean"] == 0
@@ -126,6 +128,7 @@ def test_priors_of_the_codes_suit_the_trained_vae_better(evaluated: dict[str, An
         assert gain == pytest.approx(difference, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_dots_are_where_a_prior_exceeds_the_aggregate_posterior(evaluated: dict[str, Any]) -> None:
     arrays = evaluated["arrays"]
     axis = arrays["axis"]

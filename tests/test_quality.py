@@ -107,6 +107,7 @@ def test_of_equal_distributions_density_is_1_and_coverage_is_known(n: int, m: in
     assert np.mean([f.coverage for f in found]) == pytest.approx(1 - uncovered, abs=0.015)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "m", "d", "k"), [(40, 60, 2, 3), (30, 90, 3, 5), (140, 70, 1, 2)])
 @pytest.mark.parametrize("kind", ["order", "strata", "labels"])
 def test_errors_are_those_of_the_jackknife(n: int, m: int, d: int, k: int, kind: str) -> None:

@@ -169,6 +169,7 @@ def test_linear_layers_beside_channels_are_those_of_torch() -> None:
     _check_like_torchs(ToChannels(6, (5, 3, 4)), plain, (7, 6))
 
 
+@pytest.mark.slow
 def test_channels_stay_last_in_memory_forth_and_back() -> None:
     def is_last(h: Tensor) -> bool:
         return h.is_contiguous(memory_format=torch.channels_last)
