@@ -138,6 +138,7 @@ def test_training_learns_digits_and_what_is_none(
     assert min(rejected[2:]) > 0.95
 
 
+@pytest.mark.slow
 def test_a_training_continued_from_its_checkpoint_is_the_same(
     images: Tensor, labels: Tensor, tmp_path: Path
 ) -> None:

@@ -199,6 +199,7 @@ def test_a_number_is_recomputed_from_the_weights(crate: Path, tier: Path) -> Non
         assert result.output.splitlines()[-1].startswith("agrees: ")
 
 
+@pytest.mark.slow
 def test_a_number_that_its_weights_do_not_give_is_found(
     crate: Path, changed: Callable[..., Path]
 ) -> None:

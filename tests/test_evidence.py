@@ -209,6 +209,7 @@ def test_quadrature_and_sampling_of_one_vae_agree(trained, q: int, images: Tenso
     assert below.mean() < 0.3 * (quadrature.value - bound.value).mean()
 
 
+@pytest.mark.slow
 def test_the_bound_rises_with_the_number_of_draws(trained, images: Tensor) -> None:
     x = images[:30].unsqueeze(1).float() / 255
     runs = [importance_weighted(trained(8), x, num_samples=k, noise=_noise()) for k in (2, 20, 200)]

@@ -272,10 +272,8 @@ def test_every_panel_says_what_it_shows(drawn):
             assert axes.get_ylabel()
 
 
-# To draw and save takes a second or more, so for work on one module one figure stands for all.
-@pytest.mark.parametrize(
-    "name", ["11", *(pytest.param(f, marks=pytest.mark.slow) for f in FIGURES if f != "11")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIGURES)
 def test_saving_gives_the_same_bytes(name, tmp_path):
     for part in ("first", "second"):
         figure = FIGURES[name]()

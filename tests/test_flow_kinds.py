@@ -28,13 +28,10 @@ OTHERS = [
 ]
 
 
-# For work on one module one of zuko's and one with a task of its own stand for all.
+# For work on one module one of zuko's stands for all.
 @pytest.mark.parametrize(
     "kind",
-    [
-        pytest.param(kind, marks=[] if kind in ("maf", "flow_matching") else [pytest.mark.slow])
-        for kind in OTHERS
-    ],
+    [pytest.param(kind, marks=[] if kind == "maf" else [pytest.mark.slow]) for kind in OTHERS],
 )
 def test_a_flow_learns_points_of_ones_own(kind: str, tmp_path: Path) -> None:
     flow = train(kind, POINTS, tmp_path / kind, steps=60, batch_size=100, learning_rate=0.003)
@@ -166,6 +163,7 @@ def test_flow_matching_with_the_best_velocity_makes_a_normal_density() -> None:
     assert log_det.tolist() == [0]
 
 
+@pytest.mark.slow
 def test_paths_of_constant_velocity_cost_no_more_than_they_must(tmp_path: Path) -> None:
     folder = make_up(tmp_path / "flow", "flow_matching", width=4, evaluation_rk4_steps=2)
     flow = dgmpipe.load_model(folder)

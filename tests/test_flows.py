@@ -43,9 +43,9 @@ STATES |= {"nice": 8, "maf": 3, "iaf": 4, "nsf": 5, "planar": 33, "radial": 33}
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
-# For work on one module MAF and the spline stand for the flows of zuko's transforms, and the planar
-# flow for Rezende's two.
-REST = ("nice", "iaf", "radial")
+# For work on one module MAF and the spline stand for the flows of zuko's transforms, the planar flow
+# for Rezende's two, and OT-Flow for the continuous ones.
+REST = ("nice", "iaf", "radial", "flow_matching")
 
 
 @pytest.fixture(
@@ -125,10 +125,7 @@ def test_hidden_states_lead_from_z_to_x(name):
 # On a fine grid, which takes a second for each flow.
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(n, marks=[] if n in ("realnvp", "otflow") else [pytest.mark.slow])
-        for n in FLOWS
-    ],
+    [pytest.param(n, marks=[] if n == "realnvp" else [pytest.mark.slow]) for n in FLOWS],
 )
 def test_density_integrates_to_one(name):
     flow = make_flow(name)

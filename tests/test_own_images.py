@@ -243,6 +243,7 @@ def test_gans_of_coloured_images_are_trained_and_measured(
     assert numbers["energy_distance"] > 0
 
 
+@pytest.mark.slow
 def test_a_vae_of_coloured_images_is_trained_and_measured(prepared: Path, tmp_path: Path) -> None:
     subject = _trained("vae", SMALL, prepared, tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))

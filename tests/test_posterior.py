@@ -93,6 +93,7 @@ def test_evidence_of_many_is_that_of_each(trained: VAE, images: torch.Tensor) ->
     assert (border < 1e-2).all()
 
 
+@pytest.mark.slow
 def test_tiles_that_are_left_out_change_nothing(
     images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +183,7 @@ def test_posteriors_in_another_precision_are_the_same(trained: VAE, images: torc
         torch.testing.assert_close(values.double(), single[name].double(), rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_one_sample_estimates_of_the_bound_have_it_as_their_mean(
     trained: VAE, images: torch.Tensor
 ) -> None:

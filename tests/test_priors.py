@@ -86,7 +86,7 @@ def test_what_is_fitted_is_nearer_to_codes_than_one_normal_can_be(
     assert fitted[name].log_prob(new).mean() > best.mean() + 0.2
 
 
-@pytest.mark.parametrize("name", ["mixture", "flow"])
+@pytest.mark.parametrize("name", ["mixture", pytest.param("flow", marks=pytest.mark.slow)])
 def test_the_seed_decides_what_is_fitted(codes: Tensor, name: str) -> None:
     torch.manual_seed(5)
     state = torch.get_rng_state()

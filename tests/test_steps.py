@@ -85,7 +85,11 @@ def _batches(data: str, images: Tensor, dtype: torch.dtype, device: str) -> Iter
         *([(torch.float64, 1e-10, "cuda")] if torch.cuda.is_available() else []),
     ],
 )
-@pytest.mark.parametrize(("kind", "choices"), CASES)
+# For work on one module the choices that a kind begins with are enough.
+@pytest.mark.parametrize(
+    ("kind", "choices"),
+    [pytest.param(*case, marks=[pytest.mark.slow] if case[1] else []) for case in CASES],
+)
 def test_losses_and_gradients_are_those_of_the_plain_step(
     kind: str,
     choices: dict[str, bool],
