@@ -43,8 +43,8 @@ STATES |= {"nice": 8, "maf": 3, "iaf": 4, "nsf": 5, "planar": 33, "radial": 33}
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
-# For work on one module MAF and the spline stand for the flows of zuko's transforms, the planar flow
-# for Rezende's two, and OT-Flow for the continuous ones.
+# For work on one module MAF and the spline stand for the flows of zuko's transforms, the planar
+# flow for Rezende's two, and OT-Flow for the continuous ones.
 REST = ("nice", "iaf", "radial", "flow_matching")
 
 
