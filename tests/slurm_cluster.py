@@ -13,9 +13,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from daemons import daemon, free_port, wait_for, works
 
-__all__ = ["cluster", "why_no_cluster"]
+__all__ = ["cluster", "of_jobs", "why_no_cluster"]
 
 PROGRAMS = (
     *("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel"),
@@ -124,6 +126,7 @@ def cluster(folder: Path) -> Iterator[None]:
         "gres.conf": _GRES,
     }
     with contextlib.ExitStack() as stack:
+        stack.callback(_kill_jobs)
 
         def start(program: str, *arguments: str, user: str | None = None) -> None:
             command = [shutil.which(program, path=_path()), *arguments]
@@ -171,6 +174,23 @@ def _mariadb(stack: contextlib.ExitStack, port: int) -> None:
         "GRANT ALL ON slurm.* TO slurm@'127.0.0.1';"
     )
     subprocess.run([*client, created], check=True)
+
+
+def of_jobs() -> list[psutil.Process]:
+    """Return the processes of jobs on the cluster's nodes, those of whom SLURM lost sight too."""
+    return [
+        process
+        for process in psutil.process_iter(["environ"])
+        if (process.info["environ"] or {}).get("SLURMD_NODENAME") in NODES
+    ]
+
+
+def _kill_jobs() -> None:
+    """End what SLURM, which gives a job half a minute to end by itself, did not live to end."""
+    for process in of_jobs():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(of_jobs(), timeout=10)
 
 
 def _remove_leftovers() -> None:

@@ -21,7 +21,7 @@ from daemons import wait_for
 from dgmpipe.config import read_config
 from dgmpipe.plan.evaluations import EVALUATIONS, subjects
 from dgmpipe.plan.exhibits import exhibits
-from slurm_cluster import cluster, why_no_cluster
+from slurm_cluster import cluster, of_jobs, why_no_cluster
 
 ROOT = Path(__file__).parent.parent
 CONFIG = yaml.safe_load((ROOT / "config/smoke.yaml").read_text())
@@ -247,6 +247,7 @@ def test_the_shared_server_has_every_training_and_figure(
 @pytest.mark.usefixtures("finished")
 def test_nothing_is_left_of_the_cluster(before: set[psutil.Process]) -> None:
     assert not _of_slurm() - before
+    assert not of_jobs()
     assert not any(
         Path("/etc/slurm", name).exists() for name in ("slurm.conf", "slurmdbd.conf", "gres.conf")
     )
