@@ -14,9 +14,11 @@ import paths
 from dgmpipe.commands.functions import held_out_losses, train
 from dgmpipe.config.kinds import KINDS
 from dgmpipe.data.moons import MoonsDensity
+from dgmpipe.models.flow import Flow, Standardised, negative_log_likelihood
 from dgmpipe.models.flow_matching import FlowMatching, FlowMatchingTask, optimal_pairs
 from dgmpipe.models.planar import PlanarFlow, RadialFlow, RadialTask
 from dgmpipe.models.storage import save_weights
+from dgmpipe.models.zuko_flows import NeuralSplineFlow, NeuralSplineTask
 from trainings import make_up, train_here
 
 # On a parabola, far from the origin and on two scales.
@@ -103,6 +105,43 @@ def test_pairs_are_those_of_least_cost() -> None:
 
     best = min(itertools.permutations(range(5)), key=cost)
     assert optimal_pairs(x, z).tolist() == list(best)
+
+
+def test_a_thinner_base_is_the_same_flow_of_points_nearer_to_a_line() -> None:
+    flow = NeuralSplineFlow(2, 8, 4, base_deviation=0.1).double()
+    plain = NeuralSplineFlow(2, 8, 4).double()
+    plain.layers.load_state_dict(flow.layers[1:].state_dict())
+    z = torch.randn(20, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x, log_det = flow(z)
+    expected, plain_log_det = plain(z * torch.tensor([1, 0.1]))
+    torch.testing.assert_close(x, expected)
+    torch.testing.assert_close(log_det, plain_log_det + np.log(0.1))
+    torch.testing.assert_close(flow.inverse(x), (z, -log_det))
+    assert flow.hidden_states(z).shape == (4, 20, 2)
+    with pytest.raises(ValueError, match="base_deviation must be positive, not 0"):
+        NeuralSplineFlow(base_deviation=0)
+
+
+@pytest.mark.parametrize("scale", [None, [10.0, 0.2]])
+def test_noise_of_the_training_is_on_the_scale_of_the_data(scale: list[float] | None) -> None:
+    flow: Flow = NeuralSplineFlow(2, 8, 4)
+    if scale:
+        flow = Standardised(flow, deviation=torch.tensor(scale))
+    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
+    expected = negative_log_likelihood(flow, x + 0.3 * noise)
+    if scale:
+        expected = expected - torch.tensor(scale).log().sum()  # the training's is of what it maps
+    task = NeuralSplineTask(flow, {"learning_rate": 0, "dequantisation": 0.3})
+    loss = task.step(iter([x]), torch.Generator().manual_seed(0))["loss"]
+    torch.testing.assert_close(loss, expected.detach())
+
+
+def test_without_noise_in_the_training_none_is_drawn() -> None:
+    task = NeuralSplineTask(NeuralSplineFlow(2, 8, 4), {"learning_rate": 0, "dequantisation": 0})
+    stream, untouched = (torch.Generator().manual_seed(0) for _ in range(2))
+    task.step(iter([torch.zeros(5, 2)]), stream)
+    assert torch.equal(stream.get_state(), untouched.get_state())
 
 
 @pytest.mark.parametrize("path", ["straight", "variance_preserving"])

@@ -154,6 +154,15 @@ class NeuralSplineSettings(FlowSettings):
     num_layers: Count = documented("layers", 4)
     width: Count = documented("neurons in the two hidden layers of the networks", 64)
     bins: Annotated[Whole, Field(ge=2)] = documented("pieces of a spline, which spans [−5, 5]", 16)
+    base_deviation: Positive = documented(
+        "what the second latent coordinate is multiplied by before the first layer, for thin data",
+        1,
+    )
+    dequantisation: Weight = documented(
+        "standard deviation of noise that is added to the points in training alone", 0
+    )
+
+    options = ModelSettings.options | {"base_deviation", "dequantisation"}
 
 
 class LayeredSettings(FlowSettings):

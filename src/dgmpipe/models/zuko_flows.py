@@ -7,15 +7,16 @@ from typing import Any
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.distributions import AffineTransform
 from zuko.flows.autoregressive import MaskedAutoregressiveTransform
 from zuko.flows.coupling import GeneralCouplingTransform
 from zuko.flows.gaussianization import ElementWiseTransform
-from zuko.lazy import LazyTransform
+from zuko.lazy import LazyTransform, UnconditionalTransform
 from zuko.transforms import AdditiveTransform, CouplingTransform, MonotonicRQSTransform
 
 from dgmpipe.arguments import whole_number
-from dgmpipe.models.flow import DIM, Flow
-from dgmpipe.models.flow_tasks import LikelihoodTask
+from dgmpipe.models.flow import DIM, Flow, Standardised
+from dgmpipe.models.flow_tasks import LikelihoodTask, NoisyTask
 from dgmpipe.models.inputs import require_batch
 
 __all__ = [
@@ -81,6 +82,20 @@ def _autoregressive(
             DIM, order=torch.arange(DIM).roll(layer % DIM), **univariate, **network
         )
         for layer in range(num_layers)
+    ]
+
+
+def _thinner(deviation: float) -> list[LazyTransform]:
+    """Return a layer that multiplies the second coordinate of z, or none if it would do nothing."""
+    if not deviation > 0:
+        raise ValueError(f"base_deviation must be positive, not {deviation}")
+    if deviation == 1:
+        return []
+    towards_z = torch.tensor([1, 1 / deviation])
+    return [
+        UnconditionalTransform(
+            AffineTransform, torch.zeros(DIM), towards_z, event_dim=1, buffer=True
+        )
     ]
 
 
@@ -173,16 +188,22 @@ class NeuralSplineFlow(ZukoFlow):
         num_layers: Number of layers, at least 1.
         width: Neurons in each of the two hidden layers of a network, at least 1.
         bins: Pieces of a spline, at least 2.
+        base_deviation: What the second latent coordinate is multiplied by before the first layer,
+            positive: with a small one the layers begin with a line that is as thin.
 
     Raises:
-        ValueError: If an argument is no whole number or less than said.
+        ValueError: If an argument is no whole number or less than said, or `base_deviation` is not
+            positive.
     """
 
-    def __init__(self, num_layers: int = 4, width: int = 64, bins: int = 16) -> None:
+    def __init__(
+        self, num_layers: int = 4, width: int = 64, bins: int = 16, base_deviation: float = 1
+    ) -> None:
         bins = whole_number(bins, "bins", 2)
         univariate = partial(MonotonicRQSTransform, slope=1e-3)
         shapes = ((bins,), (bins,), (bins - 1,))
-        super().__init__(_autoregressive(num_layers, width, univariate=univariate, shapes=shapes))
+        layers = _autoregressive(num_layers, width, univariate=univariate, shapes=shapes)
+        super().__init__([*_thinner(base_deviation), *layers])
 
 
 class NICETask(LikelihoodTask):
@@ -209,9 +230,18 @@ class IAFTask(LikelihoodTask):
         return IAF(num_layers=config["num_layers"], width=config["width"])
 
 
-class NeuralSplineTask(LikelihoodTask):
-    """Maximum likelihood training of a neural spline flow, eq. (8)."""
+class NeuralSplineTask(LikelihoodTask, NoisyTask):
+    """Maximum likelihood training of a neural spline flow, eq. (8), on points or noisy ones."""
 
     @staticmethod
     def build(config: Mapping[str, Any]) -> NeuralSplineFlow:
-        return NeuralSplineFlow(config["num_layers"], config["width"], config["bins"])
+        base_deviation = config.get("base_deviation", 1)  # which older models had not
+        return NeuralSplineFlow(
+            config["num_layers"], config["width"], config["bins"], base_deviation
+        )
+
+    def objective(self, x: Tensor) -> dict[str, Tensor]:
+        if deviation := self.config["dequantisation"]:
+            scale = self.model.deviation if isinstance(self.model, Standardised) else 1
+            x = x + deviation / scale * self.latent_points(x)
+        return super().objective(x)
