@@ -3,7 +3,7 @@
     python examples/energy_test.py results/laptop/evaluation/{vae,wgan_vae}/seed_0/samples.npz
 
 prints, here for 64 images of each generator,
-    energy distance 0.9063 ± 0.0951, p-value 0.001
+    energy distance 0.8658 ± 0.1011, p-value 0.001
 Arrays (N, ...) of your own come as .npy, as .npz under the name `samples`, or as columns in .csv.
 """
 

@@ -3,7 +3,7 @@
     python examples/sample_generator.py results/laptop/models/wgan_vae/seed_0
 
 writes the picture samples.png and prints what is on it:
-    25 images of 28x28, mean intensity 0.130
+    25 images of 28x28, mean intensity 0.135
 """
 
 import argparse
