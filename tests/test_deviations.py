@@ -77,13 +77,13 @@ def test_the_pseudo_likelihood_of_a_generator_of_one_image_integrates_to_a_known
     vae: VAE,
 ) -> None:
     vae.generator.logits = lambda z: torch.full((len(z), 1, 28, 28), -3.0)
-    row = {"ceiling_mean": -44.91, "log_evidence_mean": -138.77}
+    row = {"ceiling_mean": -44.91, "images": 500, "log_evidence_mean": -138.77}
     tier = SimpleNamespace(load=lambda _: vae, row=lambda *_, **__: row)
     of_pixel = (math.exp(-3) - 1) / -3 / (1 + math.exp(-3))
     found = _numbers("(4), 4.2", tier)
     text = next(d for d in DEVIATIONS if d.where == "(4), 4.2").numbers(tier)
     assert f"is e^{784 * math.log(of_pixel):.0f};" in text
-    assert found[-2:] == [-44.9, -138.8]
+    assert found[-3:] == [-44.9, 500, -138.8]
     vae.likelihood = "continuous_bernoulli"
     with pytest.raises(FileNotFoundError):
         _numbers("(4), 4.2", tier)

@@ -159,7 +159,7 @@ def _pseudo_likelihood(tier: Tier) -> str:
     row = tier.row("vae_evidence", model="vae")
     return (
         f"the integral of p(x) over [0, 1]⁷⁸⁴ is e^{log_integral:.0f}; log p(x) cannot exceed"
-        f" {row['ceiling_mean']:.1f} in the mean over test images, and is"
+        f" {row['ceiling_mean']:.1f} in the mean over {row['images']:,.0f} test images, and is"
         f" {row['log_evidence_mean']:.1f}"
     )
 
