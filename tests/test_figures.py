@@ -1,5 +1,6 @@
 """Figures: what they hold, that they refuse wrong shapes, and that they save the same bytes."""
 
+import itertools
 import subprocess
 import sys
 
@@ -664,13 +665,17 @@ def test_figures_import_neither_torch_nor_pyplot():
     assert result.returncode == 0, result.stderr
 
 
-def test_a_short_logarithmic_axis_of_a_study_has_plain_numbers() -> None:
-    table = some_study().assign(**{"flow.kl": lambda rows: np.linspace(0.6, 0.9, len(rows))})
-    figure = figure_study(
-        table, x="noise", measures=["flow.kl"], titles={"realnvp": "Real NVP"}, log_y=["flow.kl"]
-    )
+@pytest.mark.parametrize("x", ["noise", "model"])
+@pytest.mark.parametrize("greatest", [14, 20, 50, 99])
+def test_a_short_logarithmic_axis_of_a_study_has_plain_numbers_apart(greatest: int, x: str) -> None:
+    table = some_study().assign(**{"flow.kl": lambda rows: np.linspace(11, greatest, len(rows))})
+    figure = draw_study(table=table, x=x, log_x=False)
     figure.draw_without_rendering()
     axes, *_ = panels(figure)
-    labels = [label.get_text() for label in axes.get_yticklabels(which="both")]
-    assert "0.7" in labels
-    assert not any("^" in label for label in labels)
+    axis = axes.yaxis if x == "noise" else axes.xaxis
+    low, high = axis.get_view_interval()
+    labels = [label for label in axis.get_ticklabels(which="both") if label.get_text()]
+    shown = [label for label in labels if low <= float(label.get_text()) <= high]
+    assert len(shown) >= 2
+    boxes = [label.get_window_extent() for label in shown]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))

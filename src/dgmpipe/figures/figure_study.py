@@ -7,9 +7,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter, ScalarFormatter, StrMethodFormatter
+from matplotlib.ticker import (
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    ScalarFormatter,
+    StrMethodFormatter,
+)
 
 from dgmpipe.figures.style import SERIES_COLOURS, SERIES_MARKERS, new_figure
 
@@ -66,9 +73,7 @@ def figure_study(
                 axes.xaxis.set_minor_formatter(NullFormatter())
             if measure in log_y:
                 axes.set_yscale("log")
-                if table[measure].max() < 10 * table[measure].min():
-                    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-                    axes.yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
+                _few_ticks(axes.yaxis, table[measure])
             axes.set(xlabel=x.replace("_", " "), ylabel=_words(measure))
             _draw_lines(axes.axhline, table, lines.get(measure, ()))
         found: dict[str, Any] = {}  # a line across has its name from its panel
@@ -166,6 +171,7 @@ def _figure_of_models(
             axes.grid(axis="y", linewidth=0.4, alpha=0.5)
             if measure in log_y:
                 axes.set_xscale("log")
+                _few_ticks(axes.xaxis, table[measure])
             axes.set_xlabel(_words(measure))
             across_it = _draw_lines(axes.axvline, table, lines.get(measure, ()))
             if across_it:
@@ -185,6 +191,14 @@ def _figure_of_models(
                 [found[label] for label in shown], shown, loc="outside lower center", ncols=4
             )
     return figure
+
+
+def _few_ticks(axis: Axis, values: pd.Series) -> None:
+    """Label a logarithmic axis of less than a power of ten by round numbers that keep apart."""
+    if values.max() < 10 * values.min():
+        axis.set_major_locator(MaxNLocator(4))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_locator(NullLocator())
 
 
 def _draw_lines(
