@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dgmpipe.config.kinds import settings_of
 from dgmpipe.data.batches import to_float
 from dgmpipe.files import write_json
 from dgmpipe.models.adversarial import (
@@ -24,6 +23,7 @@ from dgmpipe.models.dcgan import DCGANTask
 from dgmpipe.models.gan import GAN, GANTask
 from dgmpipe.models.storage import load_model, save_weights
 from dgmpipe.models.wgan import WGANGPTask, WGANTask
+from trainings import settings_of
 
 RATES = {"discriminator_learning_rate": 2e-4, "generator_learning_rate": 3e-4}
 WGAN = {

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dgmpipe.config.kinds import settings_of
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.mnist import evenly_spread, load_mnist
 from dgmpipe.evaluation.samples import interpolate, sample_images
@@ -20,7 +19,7 @@ from dgmpipe.models.gan import GAN, GANTask
 from dgmpipe.models.wgan import WGANGPTask, WGANTask
 from dgmpipe.statistics.energy import energy_distance, energy_test
 from dgmpipe.streams import random_stream
-from trainings import train_here
+from trainings import settings_of, train_here
 
 CONFIGS: dict[type[GANTask], dict[str, Any]] = {
     DCGANTask: {

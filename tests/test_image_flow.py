@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 import dgmpipe
 from dgmpipe.config import read_config
-from dgmpipe.config.kinds import settings_of
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.samples import evaluated_images, show_images
 from dgmpipe.evaluation.solvers import evaluate_solvers
@@ -28,7 +27,7 @@ from dgmpipe.statistics.energy import energy_distance
 from dgmpipe.streams import random_stream
 from dgmpipe.training.data import dataset_from
 from dgmpipe.training.run import train_model
-from trainings import train_here
+from trainings import settings_of, train_here
 
 ROOT = Path(__file__).parent.parent
 

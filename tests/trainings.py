@@ -5,12 +5,17 @@ from typing import Any
 
 import torch
 
-from dgmpipe.config.kinds import ModelSettings
+from dgmpipe.config.kinds import KINDS, ModelSettings
 from dgmpipe.files import write_json
 from dgmpipe.models.storage import save_weights, untrained_model
 from dgmpipe.training.run import dataset_of, train_model
 
-__all__ = ["make_up", "train_here"]
+__all__ = ["make_up", "settings_of", "train_here"]
+
+
+def settings_of(block: dict[str, Any]) -> ModelSettings:
+    """Return the settings that a block of a config stands for."""
+    return KINDS[block["kind"]].settings.model_validate(block)
 
 
 def train_here(

@@ -551,8 +551,3 @@ KINDS: dict[str, Kind] = {
         16,
     ),
 }
-
-
-def settings_of(block: dict[str, Any]) -> ModelSettings:
-    """Return the settings of a block that `read_config` has checked, as a job gets it back."""
-    return KINDS[block["kind"]].settings.model_validate(block)
