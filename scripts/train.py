@@ -4,7 +4,12 @@ with job(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
     from dgmpipe.config import read_config
-    from dgmpipe.plan.released import find_released, take_released, why_not_released
+    from dgmpipe.plan.released import (
+        find_released,
+        provenance_of,
+        take_released,
+        why_not_released,
+    )
     from dgmpipe.tracking.runs import RunLogger
 
     config, model, seed = (
@@ -34,6 +39,7 @@ with job(snakemake.log[0], snakemake.threads):
         device=str(device),
         invocation=Path("results", config.tier, "invocation.json"),
         at_once=not released,
+        origin=provenance_of(released) if released else None,
     )
     folder = Path(snakemake.output.weights).parent
     with logger:

@@ -11,6 +11,8 @@ import yaml
 
 from dgmpipe.config import Config, read_config
 from dgmpipe.errors import UserError
+from dgmpipe.files import write_json
+from dgmpipe.pages.exhibit import training_row
 from dgmpipe.plan.released import (
     FILES,
     find_released,
@@ -54,6 +56,7 @@ def results(root: Path, tmp_path: Path) -> Path:
         tags = {"git.commit": "c0ffee", "git.dirty": "false", "machine": "a Cray"}
         record = {
             "status": status,
+            "started": 1_000_000,
             "tags": {"dgmpipe.key": _key(read_config(config), model), **tags},
         }
         (folder / f"runs/{model}_seed_0.json").write_text(json.dumps(record))
@@ -206,3 +209,12 @@ def test_the_job_of_a_released_training_copies_it_and_imports_little(
         "FINISHED",
         ["taken/model.safetensors", "taken/summary.json"],
     )
+    # The page of the tier has what the training was, and not the copy.
+    summary = {"hyperparameters": {"steps": 60}}
+    time = {"seconds": 7200, "processor_seconds": 3600, "parts": 2}
+    folder = tmp_path / "results/smoke"
+    write_json(summary, folder / "models/vae/seed_0/summary.json")
+    write_json(time, folder / "models/vae/seed_0/time.json")
+    row, _ = training_row(folder, "vae", 0)
+    assert row == ["60", "c0ffee", "1970-01-01 00:16 UTC", "cpu", "2.00", "1.00", "2", "–"]
+    assert record.tags["machine"] == "a Cray"

@@ -96,7 +96,8 @@ def _unless_empty(heading: str, items: str) -> str:
 def training_row(results: Path, model: str, seed: int) -> tuple[list[str], str]:
     """Return what there is to know of a training that is done, or nothing and how far it is.
 
-    The columns are steps, commit, begun, device, hours, core hours, parts and memory in MB.
+    The columns are steps, commit, begun, device, hours, core hours, parts and memory in MB, which
+    nobody knows of a released training.
     """
     record = Record.read(results / f"runs/{model}_seed_{seed}.json")
     folder = results / f"models/{model}/seed_{seed}"
@@ -110,18 +111,23 @@ def training_row(results: Path, model: str, seed: int) -> tuple[list[str], str]:
         for name in ("summary", "time")
     )
     tags, started = (record.tags, record.started) if record else ({}, None)
-    measured = pd.read_csv(results / f"benchmarks/train/{model}_seed_{seed}.tsv", sep="\t")
+    released = tags.get("dgmpipe.released")
     columns = [
         f"{summary['hyperparameters']['steps']:,}",
         tags.get("git.commit", "unknown")[:7] + " with changes" * (tags.get("git.dirty") == "true"),
-        minute(started),
+        minute(int(released) if released else started),
         tags.get("device", "unknown"),
         f"{time['seconds'] / 3600:.2f}",
         f"{time['processor_seconds'] / 3600:.2f}",
         str(time["parts"]),
-        f"{measured['max_rss'].iloc[-1]:,.0f}",
+        "–" if released else _memory(results / f"benchmarks/train/{model}_seed_{seed}.tsv"),
     ]
     return columns, ""
+
+
+def _memory(benchmark: Path) -> str:
+    measured = pd.read_csv(benchmark, sep="\t")
+    return f"{measured['max_rss'].iloc[-1]:,.0f}"
 
 
 def _sections(shown: list[Exhibit], captions: Mapping[str, Caption]) -> Iterator[str]:

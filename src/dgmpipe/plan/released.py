@@ -26,6 +26,7 @@ from dgmpipe.plan.trainings import (
 __all__ = [
     "FILES",
     "find_released",
+    "provenance_of",
     "release",
     "require_released",
     "take_released",
@@ -106,6 +107,15 @@ def take_released(source: Path, folder: str | Path) -> list[dict[str, float]]:
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
 
+def provenance_of(source: Path) -> dict[str, str]:
+    """Return the tags of a released training that say where it comes from."""
+    about = json.loads((source / ABOUT).read_text(encoding="utf-8"))
+    return {
+        **{name: about[name] for name in ("git.commit", "git.dirty", "machine")},
+        "dgmpipe.released": str(about["started"]),
+    }
+
+
 def release(results: Path, models: list[str], folder: Path = RELEASED) -> list[Path]:
     """Copy finished trainings of a tier, with their provenance, to the released ones.
 
@@ -154,6 +164,7 @@ def release(results: Path, models: list[str], folder: Path = RELEASED) -> list[P
                 "start": start and training_key(config, start, seed, code),
                 "sha256": _digest(target / FILES[0]),
                 "license": "MIT",
+                "started": record["started"],
                 **{name: record["tags"][name] for name in ("git.commit", "git.dirty", "machine")},
             },
             target / ABOUT,

@@ -138,6 +138,7 @@ class RunLogger:
         invocation: File that `start_invocation` wrote; the record of the training goes into the
             folder `runs` beside it.
         at_once: Whether MLflow follows the training; else it gets all of it from `catch_up`.
+        origin: Tags of a training that is taken from elsewhere, such as its commit and its machine.
 
     Attributes:
         failed: Whether MLflow has failed, is not to follow, or someone has deleted the run there;
@@ -155,6 +156,7 @@ class RunLogger:
         device: str,
         invocation: str | Path,
         at_once: bool = True,
+        origin: Mapping[str, str] | None = None,
     ) -> None:
         self.failed, self._at_once = False, at_once
         self._copy: Copy | None = None
@@ -179,6 +181,7 @@ class RunLogger:
                 "dgmpipe.key": key,
                 "config.digest": config_digest(settings.model_dump()),
                 **git_state(),
+                **(origin or {}),
             },
             process=process_name(),
             params=settings.model_dump(),
