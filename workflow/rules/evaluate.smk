@@ -21,6 +21,8 @@ for evaluation in EVALUATIONS:
             f"<benchmarks>/{evaluation.name}/{{model}}_seed_{{seed}}.tsv"
         wildcard_constraints:
             model=alternatives(models),
+        # What takes longest begins first, or it ends alone on one core.
+        priority: CONFIG.cluster.evaluation_minutes.get(evaluation.name, 0)
         localrule: evaluation.local
         conda:
             "../envs/dgmpipe.yaml"

@@ -19,6 +19,8 @@ for depth, models in enumerate(levels(CONFIG)):
             "<benchmarks>/train/{model}_seed_{seed}.tsv"
         wildcard_constraints:
             model=alternatives(models),
+        # Others start from it, and most of the time is theirs.
+        priority: 1000
         conda:
             "../envs/dgmpipe.yaml"
         threads: 1
