@@ -56,7 +56,7 @@ def test_a_rule_that_only_names_files_is_no_job(config: Config, tmp_path: Path) 
 def test_times_of_a_rule_are_read_once_for_all_its_jobs(config: Config, tmp_path: Path) -> None:
     measured = tmp_path / "smoke/benchmarks/evidence/vae_seed_0.tsv"
     measured.parent.mkdir(parents=True)
-    measured.write_text("s\tcpu_time\n1\t7.5\n", encoding="utf-8")
+    measured.write_text("s\tcpu_time\n7.5\t1\n", encoding="utf-8")
     schedule, seconds = Schedule(config, tmp_path), []
     for number in range(2):
         job = schedule.job(number, "evidence", {"model": "vae", "seed": str(number)})
@@ -76,7 +76,7 @@ def test_what_a_rule_took_before_is_expected_again(config: Config, tmp_path: Pat
     folder = tmp_path / "smoke/benchmarks/energy_test"
     folder.mkdir(parents=True)
     for model, seconds in (("vae", "30.0"), ("real", "50.0"), ("short", "NA")):
-        (folder / f"{model}_seed_0.tsv").write_text(f"s\tcpu_time\n99\t{seconds}\n")
+        (folder / f"{model}_seed_0.tsv").write_text(f"s\tcpu_time\n{seconds}\t1\n")
     schedule = Schedule(config, tmp_path)
     test = schedule.job(1, "energy_test", {"model": "wgan_vae", "seed": "0"})
     training = schedule.job(2, "train", {"model": "vae", "seed": "0"})

@@ -137,12 +137,13 @@ class _Task(NamedTuple):
 
 
 def _address(name: str) -> str:
-    """Return the path of a socket for one folder and one Python.
+    """Return the path of a socket for one folder, one Python and one job of SLURM, if any.
 
-    It is relative as sockets have short ones alone. A rule may have an environment of its own.
+    It is relative as sockets have short ones alone. A rule may have an environment of its own, and
+    a job of SLURM has processors and memory of its own, on whatever machine.
     """
-    python = hashlib.sha256(sys.executable.encode()).hexdigest()[:8]
-    return f".snakemake/dgmpipe-{name}-{python}.socket"
+    own = f"{sys.executable} {os.environ.get('SLURM_JOB_ID', '')}"
+    return f".snakemake/dgmpipe-{name}-{hashlib.sha256(own.encode()).hexdigest()[:8]}.socket"
 
 
 def _serve(listener: socket.socket, parent: int) -> None:

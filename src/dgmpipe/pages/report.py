@@ -516,9 +516,10 @@ def _trainings(tier: Tier) -> list[list[str]]:
 def _rules(tier: Tier) -> list[list[str]]:
     """Return a row a rule that has run: its jobs, their time and the most memory of one.
 
-    That of what is drawn in a fork of another process is not known.
+    That of what is drawn or evaluated in a fork of another process is not known.
     """
-    forked = {"companion", *(exhibit.name for exhibit in exhibits(tier.config))}
+    drawn = (exhibit.name for exhibit in exhibits(tier.config))
+    forked = {"companion", *drawn, *(evaluation.name for evaluation in EVALUATIONS)}
     jobs: dict[str, list[pd.Series]] = {}
     for path in sorted(tier.folder.glob("benchmarks/**/*.tsv")):
         rule = path.stem if path.parent.name == "benchmarks" else path.parent.name

@@ -117,9 +117,8 @@ class Schedule:
         stage = self._stage(rule)
         if stage is None:
             return None
-        # Of what is drawn in a fork the processor time is not known to Snakemake.
-        seconds = self._measured(rule, "s" if stage == EXHIBITS else "cpu_time")
-        seconds = seconds or _GUESSES.get(stage, 0.0)
+        # Of what is done in a fork the processor time is not known to Snakemake.
+        seconds = self._measured(rule) or _GUESSES.get(stage, 0.0)
         copied = False
         if stage == TRAININGS:
             copied = (wildcards["model"], int(wildcards["seed"])) in self._released
@@ -146,14 +145,14 @@ class Schedule:
             label += f", seed {wildcards['seed']}"
         return label
 
-    def _mean_seconds(self, rule: str, column: str) -> float | None:
-        """Return the mean of a column of the benchmarks of a rule's jobs, if any was done."""
+    def _mean_seconds(self, rule: str) -> float | None:
+        """Return how long a rule's jobs took in the mean, if any was done."""
         paths = [self._benchmarks / f"{rule}.tsv", *self._benchmarks.glob(f"{rule}/*.tsv")]
         found = []
         for path in paths:
             try:
                 with path.open(newline="", encoding="utf-8") as file:
-                    found += [float(row[column]) for row in csv.DictReader(file, delimiter="\t")]
+                    found += [float(row["s"]) for row in csv.DictReader(file, delimiter="\t")]
             except (OSError, KeyError, ValueError):
                 continue
         return sum(found) / len(found) if found else None
