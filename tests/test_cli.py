@@ -195,7 +195,8 @@ def test_the_examples_run_one_after_the_other(folder: Path) -> None:
     assert load_model("flow", Flow)
 
 
-def test_the_commands_of_the_readme_run(folder: Path) -> None:
+def test_the_commands_of_the_readme_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trained, "RELEASED", folder / "results/laptop/models")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^dgmpipe (.*?)(?: +#.*)?$", text, re.M)
     commands = [command for command in commands if not command.startswith("run ")]
@@ -335,6 +336,15 @@ def test_a_tier_is_shown(folder: Path) -> None:
     assert "Report: results/laptop/report.html" in text
 
 
+def test_a_tier_is_shown_whole_in_a_narrow_terminal(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    text = said("show")
+    monkeypatch.setenv("COLUMNS", "30")
+    assert said("show").split() == text.split()
+
+
 # --- what cannot be done -------------------------------------------------------------------------
 
 SAMPLE, LINE = ("sample", "vae", "-o", "s.png"), ("interpolate", "vae", "-o", "l.png")
@@ -347,7 +357,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     ((*SAMPLE, "-n", "many"), "Invalid value for '-n': 'many' is not a valid integer"),
     ((*SAMPLE, "--seed", "-1"), "Invalid value for '--seed': -1 is not in the range"),
     (("sample", "va", "-o", "s.png"), "results/laptop/models has no model 'va', and none is"),
-    (("sample", "vae", "-o", "s.png", "--results", "x"), "x/models has no model 'vae', and none"),
+    (("sample", "vae", "-o", "s.png", "--results", "mixed"), "mixed/models has no model 'vae'"),
     (("sample", "absent/vae", "-o", "s.png"), "absent/vae/summary.json is missing; train the"),
     (("sample", "points.csv", "-o", "s.png"), "points.csv is a file; name the folder of a trained"),
     (("sample", "broken", "-o", "s.png"), "broken/model.safetensors is not a whole safetensors"),
@@ -374,6 +384,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("likelihood", "realnvp", "text.csv"), "text.csv is not a whole .csv file of numbers: could"),
     (("likelihood", "realnvp", "image.png"), "image.png must be a .npy, .npz or .csv file"),
     (("likelihood", "realnvp", "a.npy", "-o", "b.npy"), "b.npy exists; replace it with --force"),
+    (("likelihood", "realnvp", "a.npy", "-o", "a.npy", "--force"), "a.npy is what is read; name"),
     (("posterior", "absent.png"), "absent.png does not exist; name a picture"),
     (("posterior", "pictures"), "pictures is a folder; name a picture"),
     (("posterior", "points.csv"), "points.csv is not a picture in a format that is known"),
@@ -384,9 +395,14 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("posterior", "image.png", "--model", "realnvp"), "holds a RealNVP; name the folder of a VAE"),
     (("posterior", "image.png", "--model", "vae3"), "quadrature needs a two-dimensional latent"),
     (("posterior", "image.png", "--resolution", "3"), "3 is not in the range 4<=x<=5000"),
+    (("posterior", "image.png", "-o", "image.png", "--force"), "image.png is what is read; name"),
     (("posterior", "image.png", "-o", "p.csv"), "p.csv must end with .png or .npy"),
     (("energy-test", "a.npy"), "Missing argument 'Y'"),
-    (("energy-test", "a.npy", "absent"), "absent must be a .npy, .npz or .csv file"),
+    (
+        ("energy-test", "a.npy", "absent"),
+        "absent does not exist; name a .npy, .npz or .csv file, or",
+    ),
+    (("energy-test", "a.npy", "one.npy"), "one.npy has one point; a distance takes two or more"),
     (("energy-test", "a.npy", "absent.npy"), "absent.npy does not exist; name a .npy, .npz or"),
     (("energy-test", "a.npy", "space.npy"), "the points of x and y must have one shape, not (2,)"),
     (("energy-test", "nan.npy", "a.npy"), "x must hold finite numbers up to 1e+150 in magnitude"),
@@ -410,7 +426,24 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("train", "realnvp", "ragged.csv"), "row 2 has 1 columns, the first has 2"),
     (("train", "realnvp", "a.npy", "--steps", "0"), "0 is not in the range 1<=x<=10000000"),
     (("train", "realnvp", "a.npy", "--learning-rate", "0"), "0.0 is not in the range 0<x<=1"),
+    (("train", "realnvp", "a.npy", "--learning-rate", "nan"), "learning_rate must be positive and"),
     (("train", "realnvp", "a.npy", "-o", "b.npy"), "b.npy is a file; name a folder"),
+    (("train", "realnvp", "a.npy", "-o", "b.npy/flow"), "b.npy/flow cannot be written to: Not a"),
+    (("sample", "vae", "--results", "absent", "-o", "s.npy"), "absent is not a folder; name one"),
+    (("run", "--directory", "b.npy"), "b.npy is a file; name a folder for --directory"),
+    (("run", "--directory", "b.npy/x"), "b.npy is a file; name a folder for --directory"),
+    (("run", "--config", "seeds"), "--config takes key=value with a key at the top level, not"),
+    (
+        ("run", "--config", "models.vae.steps=3"),
+        "top level, not 'models.vae.steps=3'; what is nested",
+    ),
+    (("run", "--configfile", "mixed"), "mixed is a folder; name a file of YAML for --configfile"),
+    (("run", "--configfile", "a.npy"), "a.npy is not text in UTF-8; a config is a file of YAML"),
+    (("run", "--configfile", "open.yaml"), "open.yaml is not YAML: expected ',' or '}', but got"),
+    (
+        ("run", "--configfile", "bare.yaml"),
+        "bare.yaml has no keys at the top level, such as models",
+    ),
     (
         ("train", "realnvp", "a.npy", "-o", "results/laptop/models/realnvp/seed_0"),
         "results/laptop/models/realnvp/seed_0 has a trained model; replace it with --force",
@@ -429,6 +462,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("pages", "report", "nowhere"), "nowhere is not a folder"),
     (("release", "nowhere", "vae"), "nowhere is not a folder"),
     (("release", "mixed", "vae"), "invocation.json"),
+    (("pages", "report", "results/laptop", "--templates", "nowhere"), "nowhere"),
 ]
 
 
@@ -444,6 +478,7 @@ def spoiled(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "large": 1e20 * points,
         "complex": points + 0j,
         "few": points[:3],
+        "one": points[:1],
         "empty": points[:0],
         "line": points * [1, 0],
         "space": np.ones((30, 3)),
@@ -455,6 +490,8 @@ def spoiled(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "cut.png").write_bytes((folder / "image.png").read_bytes()[:300])
     (folder / "text.csv").write_text("x,y\n1,2\n3,me\n", encoding="utf-8")
     (folder / "ragged.csv").write_text("x,y\n1,2\n3\n", encoding="utf-8")
+    (folder / "open.yaml").write_text("models: {vae: {steps: 3}\n", encoding="utf-8")
+    (folder / "bare.yaml").write_text("# nothing\n", encoding="utf-8")
     (folder / "folder.png").mkdir()
     (folder / "mixed").mkdir()
     grey = np.zeros((28, 28), dtype=np.uint8)

@@ -443,6 +443,10 @@ MISTAKES = {
         "tier is '../elsewhere' and should be lower-case letters, digits, - and _,"
         " as it names a folder",
     ),
+    "tier of other results": (
+        _set("tier", "mlartifacts"),
+        "tier must not be 'mlartifacts', a folder below results/ that is no tier's",
+    ),
     "dataset that leaves results": (
         _set("data.images.name", "../../etc"),
         "data.images.name is '../../etc' and should be lower-case letters",

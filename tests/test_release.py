@@ -242,7 +242,7 @@ def test_files_are_those_of_the_folder_and_else_those_of_the_project(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("mine.yaml").touch()
+    Path("mine.yaml").write_text("seeds: [1]\n", encoding="utf-8")
     project = project_folder()
     assert project == ROOT
     files = [Path("mine.yaml"), Path("config/smoke.yaml")]

@@ -110,6 +110,8 @@ def _output(help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 def _found(model: str, results: Path) -> Path:
     """Return the folder of a model, and say on standard error which it is."""
+    if results != _RESULTS:
+        _require_folder(results)
     folder = find_model(model, results)
     if str(folder) != model:
         click.echo(f"{model}: {folder}", err=True)
@@ -211,7 +213,7 @@ def likelihood(
     from dgmpipe.data.files import load_array
 
     if output:
-        files.check_output(output, (".npy", ".csv"), force)
+        files.check_output(output, (".npy", ".csv"), force, points)
     values = load_array(points, array)
     log_p = functions.likelihood(_found(model, results), values)
     if not len(log_p):
@@ -265,7 +267,7 @@ def posterior(
     from dgmpipe.models.vae import VAE
 
     if output:
-        files.check_output(output, (".png", ".npy"), force)
+        files.check_output(output, (".png", ".npy"), force, image)
     vae = load_model(_found(model, results), VAE)
     assert isinstance(vae, VAE)
     pixels = files.read_picture(image, vae.generator.image_shape, scale=scale)
@@ -306,6 +308,9 @@ def energy_test(x: Path, y: Path, permutations: int, seed: int, array: str) -> N
     from dgmpipe.statistics.energy import energy_test as test
 
     first, second = files.read_sample(x, array), files.read_sample(y, array)
+    for path, points in ((x, first), (y, second)):
+        if len(points) < 2:
+            raise UserError(f"{path} has one point; a distance takes two or more of each sample")
     found = test(first, second, num_permutations=permutations, seed=seed)
     distance = f"energy distance {found.energy_distance:.4f} ± {found.standard_error:.4f}"
     sizes = f"{len(first):,} and {len(second):,} points of {first.shape[1]:,} numbers"
@@ -362,8 +367,6 @@ def train(
     from dgmpipe.data.files import load_array
 
     folder = output or Path(f"results/own/models/{kind}/seed_{seed}")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; name a folder")
     if (folder / "summary.json").exists() and not force:
         raise UserError(f"{folder} has a trained model; replace it with --force or name another")
     values = load_array(points, array)
@@ -501,7 +504,8 @@ def pages_report(results: Path, templates: Path | None) -> None:
     Example:
       dgmpipe pages report results/laptop
     """
-    _require_folder(results)
+    for folder in filter(None, (results, templates)):
+        _require_folder(folder)
     from dgmpipe.commands.run import project_folder
     from dgmpipe.pages.report import make_report
 
@@ -523,7 +527,8 @@ def pages_tier(results: Path, folder: Path, templates: Path, configs: Path) -> N
     Example:
       dgmpipe pages tier results/laptop page
     """
-    _require_folder(results)
+    for needed in (results, templates, configs):
+        _require_folder(needed)
     from dgmpipe.pages.exhibit import write_exhibit
 
     command = f"dgmpipe pages tier {results} {folder}"

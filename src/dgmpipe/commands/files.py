@@ -1,6 +1,7 @@
 """Arrays and pictures that the commands read and write, by the ends of their names."""
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,16 @@ _WITH_TRANSPARENCY = ("LA", "La", "PA", "RGBA", "RGBa")
 _DEEP = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # modes of Pillow of more than 8 bits
 
 
-def check_output(path: Path, endings: tuple[str, ...], replace: bool) -> None:
+def check_output(
+    path: Path, endings: tuple[str, ...], replace: bool, source: Path | None = None
+) -> None:
     """Refuse a file that cannot be written, or that is there and is not to be replaced.
+
+    Args:
+        path: The file.
+        endings: Of its name, one of which it must have.
+        replace: Whether it may be there.
+        source: A file that is read, which it must not be.
 
     Raises:
         UserError: If so.
@@ -39,10 +48,14 @@ def check_output(path: Path, endings: tuple[str, ...], replace: bool) -> None:
         raise UserError(f"{path} must end with {' or '.join(endings)}")
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file")
+    if source and path.exists() and source.exists() and path.samefile(source):
+        raise UserError(f"{path} is what is read; name another file")
     if path.exists() and not replace:
         raise UserError(f"{path} exists; replace it with --force or name another file")
     if not path.parent.is_dir():
         raise UserError(f"{path.parent} is not a folder; make it or name a file elsewhere")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"{path.parent} cannot be written to; name a file elsewhere")
 
 
 def read_picture(
@@ -103,6 +116,8 @@ def read_sample(path: Path, name: str) -> Tensor:
         UserError: If it cannot be read, or has no numbers.
         ValueError: If it has values that are no real numbers.
     """
+    if not path.exists():
+        raise UserError(f"{path} does not exist; name a .npy, .npz or .csv file, or a folder")
     values = _read_folder(path) if path.is_dir() else to_tensor(load_array(path, name), str(path))
     if values.ndim < 1 or not values.numel():
         raise UserError(f"{path} must have points, (N, ...), not {tuple(values.shape)}")

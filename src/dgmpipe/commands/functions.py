@@ -1,6 +1,7 @@
 """What is done with trained models, as functions of `dgmpipe` that the command line calls."""
 
 import contextlib
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from dgmpipe import evaluation
 from dgmpipe.arguments import as_type, to_tensor, whole_number
 from dgmpipe.config.kinds import KINDS
 from dgmpipe.data.datasets import Points
+from dgmpipe.errors import UserError
 from dgmpipe.evaluation.posterior import PosteriorGrid
 from dgmpipe.models.flow import DIM, Flow
 from dgmpipe.models.gan import GAN
@@ -127,11 +129,11 @@ def train(
         folder: Where the files go; those of another training in there are replaced.
         steps: Training steps.
         batch_size: Points in a batch, or all that are not held out where these are fewer.
-        learning_rate: Of Adam.
+        learning_rate: Of Adam, positive and finite.
         seed: Of initial weights and batches.
 
     Raises:
-        UserError: If a loss is not finite.
+        UserError: If the folder cannot be written to, or a loss is not finite.
         ValueError: If an argument is not as said.
     """
     flows = [name for name, of in KINDS.items() if of.family == "flow"]
@@ -140,6 +142,9 @@ def train(
     x = as_type(to_tensor(points, "points"), "points", torch.float32)
     _require_points(x)
     steps = whole_number(steps, "steps", 1)
+    if not 0 < float(learning_rate) < math.inf:
+        raise ValueError(f"learning_rate must be positive and finite, not {learning_rate}")
+    _require_writable(Path(folder))
     settings = KINDS[kind].settings.model_validate(
         {
             "kind": kind,
@@ -173,6 +178,18 @@ def held_out_losses(folder: str | Path) -> tuple[float, float]:
     """Return a flow's held-out negative log-likelihood before and after its training, in nats."""
     losses = pd.read_csv(Path(folder, "history.csv"))["held_out_nll"]
     return float(losses.iloc[0]), float(losses.iloc[-1])
+
+
+def _require_writable(folder: Path) -> None:
+    """Make a folder, before any work is done for what is to go into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except FileExistsError:
+        raise UserError(f"{folder} is a file; name a folder") from None
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written to: {error.strerror}") from None
 
 
 def _require_points(x: Tensor) -> None:

@@ -1,10 +1,13 @@
 """The workflow in any folder, by Snakemake and the Snakefile that belongs to this package."""
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
+
+import yaml
 
 from dgmpipe.errors import UserError
 
@@ -46,10 +49,22 @@ def snakemake_command(
         profile: A workflow profile in place of the default one.
 
     Raises:
-        UserError: If a file is neither there nor in the project.
+        UserError: If a file is neither there nor in the project, or no config, the directory is a
+            file, or a value has no key.
     """
     project = project_folder()
+    for folder in (directory, *directory.absolute().parents):
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder} is a file; name a folder for --directory")
     files = [_found(path, project) for path in configfiles]
+    for file in files:
+        _require_config(file)
+    for value in config:
+        if not re.match(r"[a-zA-Z_]\w*=", value):
+            raise UserError(
+                f"--config takes key=value with a key at the top level, not '{value}'; what is"
+                " nested goes into braces, as in 'models={vae: {steps: 5000}}'"
+            )
     if not (directory / "config/config.yaml").is_file():
         files.insert(0, project / "config/config.yaml")
     command = [sys.executable, "-m", "snakemake"]
@@ -59,6 +74,23 @@ def snakemake_command(
     command += ["--snakefile", str(project / "workflow/Snakefile")]
     command += ["--workflow-profile", str(_found(profile, project))] if profile else []
     return [*command, "--directory", str(directory), *arguments]
+
+
+def _require_config(file: Path) -> None:
+    """Refuse what Snakemake would answer by a traceback, or without the name of the file."""
+    if file.is_dir():
+        raise UserError(f"{file} is a folder; name a file of YAML for --configfile")
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise UserError(f"{file} is not text in UTF-8; a config is a file of YAML") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "cannot be read"
+        raise UserError(f"{file} is not YAML: {problem}{at}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file} has no keys at the top level, such as models:")
 
 
 def become(command: list[str]) -> NoReturn:

@@ -29,7 +29,7 @@ def show(results: str | Path = "results/laptop") -> None:
     for name, (title, columns) in _TABLES.items():
         path = folder / f"tables/{name}.csv"
         if path.is_file():
-            console.print(_table(title, columns, _read(path)))
+            _print_whole(console, _table(title, columns, _read(path)))
             shown += 1
     if not shown:
         raise UserError(
@@ -43,6 +43,13 @@ def show(results: str | Path = "results/laptop") -> None:
     report = folder / "report.html"
     there = report if report.is_file() else "not made yet; it is when a whole run ends"
     console.print(f"\nReport: {there}", markup=False)
+
+
+def _print_whole(console: Console, table: Table) -> None:
+    """Print a table in as many columns as it takes: a narrow terminal breaks its lines."""
+    options = console.options.update(max_width=10_000)
+    needed = console.measure(table, options=options).maximum
+    Console(highlight=False, soft_wrap=True, width=max(console.width, needed)).print(table)
 
 
 def _read(path: Path) -> list[Row]:

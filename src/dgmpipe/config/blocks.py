@@ -401,10 +401,20 @@ class Study(Block):
         return list(dict.fromkeys([*self.measures, *chain.from_iterable(self.lines.values())]))
 
 
+def _not_taken(tier: str) -> str:
+    if tier in _TAKEN:
+        raise ValueError(f"must not be {tier!r}, a folder below results/ that is no tier's")
+    return tier
+
+
+# Folders below results/ that are no tiers.
+_TAKEN = ("benchmarks", "data", "examples", "logs", "mlartifacts", "own")
+
+
 class General(Block):
     """The keys at the top."""
 
-    tier: FolderName = documented(
+    tier: Annotated[FolderName, AfterValidator(_not_taken)] = documented(
         "name of the folder below `results/` and of the MLflow experiment, `dgmpipe-{tier}`"
     )
     seeds: Seeds = documented(

@@ -154,7 +154,7 @@ class NeuralSplineSettings(FlowSettings):
     num_layers: Count = documented("layers", 4)
     width: Count = documented("neurons in the two hidden layers of the networks", 64)
     bins: Annotated[Whole, Field(ge=2)] = documented("pieces of a spline, which spans [−5, 5]", 16)
-    base_deviation: Positive = documented(
+    base_deviation: Annotated[Positive, Field(ge=0.001, le=1)] = documented(
         "what the second latent coordinate is multiplied by before the first layer, for thin data",
         1,
     )

@@ -89,7 +89,7 @@ def write_captions(tier: Tier, templates: Path) -> dict[str, Caption]:
     )
     environment.filters["pm"] = pm
     numbers = _numbers(tier)
-    others = _other_settings(tier.config, templates.parents[1] / "config/paper.yaml")
+    others = _other_settings(tier.config, templates.resolve().parents[1] / "config/paper.yaml")
     folder = tier.folder / "captions"
     captions = {}
     for exhibit in exhibits(tier.config):

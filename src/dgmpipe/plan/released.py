@@ -128,10 +128,15 @@ def release(results: Path, models: list[str], folder: Path = RELEASED) -> list[P
         The folders that were written; what is released already is left alone.
 
     Raises:
-        UserError: If a training was not made by this code from the tier's last config.
+        UserError: If the tier has no such model, or a training was not made by this code from the
+            tier's last config.
     """
     invocation = json.loads((results / "invocation.json").read_text(encoding="utf-8"))
     config = read_config(invocation["config"])
+    for model in models:
+        if model not in config.models:
+            known = ", ".join(config.models)
+            raise UserError(f"{results} has no model '{model}'; name one of {known}")
     code = {model: training_code(config, model) for model in config.models}
     written = []
     for model, seed in trainings(config):
