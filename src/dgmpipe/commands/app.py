@@ -527,7 +527,7 @@ def pages_tier(results: Path, folder: Path, templates: Path, configs: Path) -> N
     Example:
       dgmpipe pages tier results/laptop page
     """
-    for needed in (results, templates, configs):
+    for needed in (results, templates):
         _require_folder(needed)
     from dgmpipe.pages.exhibit import write_exhibit
 
