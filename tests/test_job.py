@@ -147,3 +147,26 @@ def test_a_job_writes_any_character_in_the_c_locale(tmp_path: Path) -> None:
     """
     _run(program, tmp_path, **C_LOCALE)
     assert (tmp_path / "log").read_text(encoding="utf-8") == "0.3 ± 0.1\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are forks on Linux alone")
+@pytest.mark.parametrize("of_slurm", [False, True])
+def test_a_job_of_slurm_is_no_fork_of_a_process_outside_of_it(
+    of_slurm: bool, tmp_path: Path
+) -> None:
+    (tmp_path / ".snakemake").mkdir()
+    (tmp_path / "who.py").write_text("import os\ndef tell(): print(os.getpid())\n")
+    program = f"""
+        import contextlib, os
+        from pathlib import Path
+        from dgmpipe.jobs import forks
+        os.environ.pop("SLURM_JOB_ID", None)
+        forks.start("tier")
+        os.environ.update({{"SLURM_JOB_ID": "7"}} if {of_slurm} else {{}})
+        Path("process").write_text(str(os.getpid()))
+        with contextlib.suppress(SystemExit):
+            forks.run("tier", "who:tell", {{}}, imports=["who"], log="log", threads=1)
+    """
+    _run(program, tmp_path)
+    process, worked = ((tmp_path / name).read_text().strip() for name in ("process", "log"))
+    assert (process == worked) == of_slurm
