@@ -1,15 +1,18 @@
 """The command `dgmpipe`, the functions of its names, and what `import dgmpipe` shows."""
 
 import errno
+import json
 import os
 import re
 import resource
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +30,7 @@ from dgmpipe.errors import UserError
 from dgmpipe.models import GAN, VAE, Flow, Generator, OTFlow, RealNVP, load_model, trained
 from dgmpipe.models.gan import Discriminator
 from dgmpipe.models.vae import Encoder
+from dgmpipe.training.checkpoint import Checkpoints
 from trainings import make_up
 
 ROOT = Path(__file__).parent.parent
@@ -327,6 +331,40 @@ def test_a_training_can_be_repeated(folder: Path) -> None:
     assert all(torch.equal(flows[0][name], flows[1][name]) for name in flows[0])
 
 
+def test_a_flow_is_trained_with_settings_of_its_kind(folder: Path) -> None:
+    said("train", "nsf", "points.csv", "--steps", "2", "--set", "bins=5", "--set", "average=0.5")
+    hyperparameters = json.loads(
+        Path("results/own/models/nsf/seed_0/summary.json").read_text(encoding="utf-8")
+    )["hyperparameters"]
+    assert hyperparameters["bins"] == 5
+    assert hyperparameters["average"] == 0.5
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = dgmpipe.train("realnvp", np.load("points.npy"), "once", steps=10)
+    command = ("train", "realnvp", "points.npy", "--steps", "10", "-o", "twice")
+    save = Checkpoints.save
+
+    def press_ctrl_c(*arguments: Any) -> Path:
+        signal.raise_signal(signal.SIGINT)
+        return save(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "save", press_ctrl_c)
+        stopped = run(*command)
+    assert stopped.exit_code == 130
+    assert "stopped after step 2; a checkpoint is written; the same command goes on" in (
+        stopped.stderr
+    )
+    assert not (folder / "twice/model.safetensors").exists()
+    assert "10 steps" in said(*command)
+    twice = load_model("twice").state_dict()
+    assert all(torch.equal(tensor, twice[name]) for name, tensor in once.state_dict().items())
+    assert not [*Path("twice").glob("checkpoints*")]
+
+
 def test_a_tier_is_shown(folder: Path) -> None:
     text = said("show")
     assert "0.1477 ± 0.0045" in text
@@ -427,6 +465,13 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("train", "realnvp", "a.npy", "--steps", "0"), "0 is not in the range 1<=x<=10000000"),
     (("train", "realnvp", "a.npy", "--learning-rate", "0"), "0.0 is not in the range 0<x<=1"),
     (("train", "realnvp", "a.npy", "--learning-rate", "nan"), "learning_rate must be positive and"),
+    (("train", "realnvp", "a.npy", "--set", "bins=3"), "realnvp has no setting 'bins'; choose of"),
+    (("train", "nsf", "a.npy", "--set", "bin=3"), "nsf has no setting 'bin' (did you mean 'bins'"),
+    (("train", "nsf", "a.npy", "--set", "bins"), "--set bins must be KEY=VALUE, such as bins=32"),
+    (("train", "nsf", "a.npy", "--set", "bins=x"), "nsf.bins must be a whole number, not 'x'"),
+    (("train", "nsf", "a.npy", "--set", "steps=3"), "--set steps=3: write --steps 3"),
+    (("train", "nsf", "a.npy", "--set", "bins=3", "--set", "bins=4"), "--set bins stands twice"),
+    (("train", "nsf", "a.npy", "--set", "noise=1"), "nsf has no setting 'noise'"),
     (("train", "realnvp", "a.npy", "-o", "b.npy"), "b.npy is a file; name a folder"),
     (("train", "realnvp", "a.npy", "-o", "b.npy/flow"), "b.npy/flow cannot be written to: Not a"),
     (("sample", "vae", "--results", "absent", "-o", "s.npy"), "absent is not a folder; name one"),

@@ -2,8 +2,10 @@
 
 import errno
 import functools
+import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -12,7 +14,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 import dgmpipe
 from dgmpipe.config.kinds import KINDS
-from dgmpipe.errors import UserError
+from dgmpipe.errors import Interrupted, UserError
 from dgmpipe.models.trained import find_model, known_models
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class OneSentence(click.Group):
             sys.exit(0)
         except click.Abort:
             _fail("interrupted", 130)
+        except Interrupted as error:
+            _fail(f"{error}; the same command goes on from there", 130)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "dgmpipe"
             _fail(f"{error.format_message().rstrip('.')} (see {command} --help)")
@@ -317,6 +321,37 @@ def energy_test(x: Path, y: Path, permutations: int, seed: int, array: str) -> N
     click.echo(f"{distance}, p-value {found.pvalue:.3g} ({sizes})")
 
 
+def _chosen(settings: Iterable[str]) -> dict[str, str]:
+    """Return the settings of `--set`; their values are text, as from Snakemake's command line."""
+    chosen: dict[str, str] = {}
+    for pair in settings:
+        key, equals, value = pair.partition("=")
+        if not key or not equals:
+            raise UserError(f"--set {pair} must be KEY=VALUE, such as bins=32")
+        if key in ("steps", "batch_size", "learning_rate", "seed"):
+            raise UserError(f"--set {pair}: write --{key.replace('_', '-')} {value}")
+        if key in chosen:
+            raise UserError(f"--set {key} stands twice; leave one out")
+        chosen[key] = value
+    return chosen
+
+
+@contextmanager
+def _interrupt_at_checkpoint() -> Iterator[None]:
+    """Let Ctrl-C do what SIGTERM does in a training, where that is handled: leave a checkpoint."""
+
+    def handle(*_: object) -> None:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 _FLOWS = [name for name, kind in KINDS.items() if kind.family == "flow"]
 
 
@@ -339,6 +374,13 @@ _FLOWS = [name for name, kind in KINDS.items() if kind.family == "flow"]
     help="Of Adam.",
 )
 @click.option("--seed", type=_SEEDS, default=0, show_default=True, help="Of weights and batches.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Another setting of the kind, as in a config; can be repeated.",
+)
 @click.option("--array", default="samples", show_default=True, help="Its name in a .npz file.")
 @_force
 def train(
@@ -349,19 +391,22 @@ def train(
     batch_size: int,
     learning_rate: float,
     seed: int,
+    settings: tuple[str, ...],
     array: str,
     force: bool,
 ) -> None:
     """Train a flow on points of your own, of which a fifth is held out.
 
     POINTS is a .npy, .npz or .csv file with two columns and 20 rows or more, of any mean and
-    scale. The other models are trained by the workflow: make all.
+    scale. After Ctrl-C the same command goes on where it was. The other models are trained by the
+    workflow: make all.
 
     \b
     Examples:
       dgmpipe train realnvp points.csv
       dgmpipe likelihood realnvp points.csv --results results/own
       dgmpipe train otflow points.csv --steps 500 -o flow
+      dgmpipe train nsf points.csv --set bins=32 --set learning_rate_decay=cosine
     """
     from dgmpipe.commands import functions
     from dgmpipe.data.files import load_array
@@ -370,16 +415,19 @@ def train(
     if (folder / "summary.json").exists() and not force:
         raise UserError(f"{folder} has a trained model; replace it with --force or name another")
     values = load_array(points, array)
+    chosen = _chosen(settings)
     try:
-        functions.train(
-            kind,
-            values,
-            folder,
-            steps=steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=seed,
-        )
+        with _interrupt_at_checkpoint():
+            functions.train(
+                kind,
+                values,
+                folder,
+                steps=steps,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                seed=seed,
+                **chosen,
+            )
     except ValueError as error:
         raise UserError(f"{points}: {error}") from error
     before, after = functions.held_out_losses(folder)

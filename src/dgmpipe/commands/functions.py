@@ -1,10 +1,14 @@
 """What is done with trained models, as functions of `dgmpipe` that the command line calls."""
 
 import contextlib
+import difflib
+import hashlib
 import math
+import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +18,8 @@ from torch import Tensor, nn
 
 from dgmpipe import evaluation
 from dgmpipe.arguments import as_type, to_tensor, whole_number
-from dgmpipe.config.kinds import KINDS
+from dgmpipe.config.kinds import KINDS, FlowSettings
+from dgmpipe.config.read import settings_of
 from dgmpipe.data.datasets import Points
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.posterior import PosteriorGrid
@@ -71,6 +76,8 @@ def interpolate(model: nn.Module | str | Path, n: int) -> Tensor:
 def likelihood(model: nn.Module | str | Path, points: Tensor | ArrayLike) -> Tensor:
     """Return log p(x) in nats, eq. (6), shape (N,), of points (N, 2) under a flow.
 
+    It carries no derivatives; those of `flow.log_prob` do.
+
     Args:
         model: A trained flow, its folder, or the name of a released one.
         points: A tensor, or whatever NumPy reads.
@@ -105,7 +112,9 @@ def posterior(
     """
     vae = _loaded(model, VAE)
     assert isinstance(vae, VAE)
-    return evaluation.posterior_grid(vae, image, resolution=resolution)
+    like = next(vae.parameters())
+    x = as_type(to_tensor(image, "image"), "image", like.dtype).to(like.device)
+    return evaluation.posterior_grid(vae, x, resolution=resolution)
 
 
 def train(
@@ -117,11 +126,12 @@ def train(
     batch_size: int = 256,
     learning_rate: float = 1e-3,
     seed: int = 0,
+    **settings: Any,
 ) -> Flow:
     """Train a flow on points (N, 2), of which a fifth is held out, and return it.
 
     It ends in an affine layer with the points' mean and scale. The folder gets its files, from
-    which `load_model` brings it back.
+    which `load_model` brings it back. A training that was stopped is continued by the same call.
 
     Args:
         kind: "realnvp" or "otflow", or another flow of the registry.
@@ -131,9 +141,13 @@ def train(
         batch_size: Points in a batch, or all that are not held out where these are fewer.
         learning_rate: Of Adam, positive and finite.
         seed: Of initial weights and batches.
+        settings: Others of the kind, by their names in a config, such as `bins`, and
+            `learning_rate_decay`, `average` and `precision` of any.
 
     Raises:
-        UserError: If the folder cannot be written to, or a loss is not finite.
+        UserError: If a setting is unknown or not possible, the folder cannot be written to, or a
+            loss is not finite.
+        Interrupted: After SIGTERM, once a checkpoint is written.
         ValueError: If an argument is not as said.
     """
     flows = [name for name, of in KINDS.items() if of.family == "flow"]
@@ -144,31 +158,40 @@ def train(
     steps = whole_number(steps, "steps", 1)
     if not 0 < float(learning_rate) < math.inf:
         raise ValueError(f"learning_rate must be positive and finite, not {learning_rate}")
-    _require_writable(Path(folder))
-    settings = KINDS[kind].settings.model_validate(
+    _require_known(kind, settings)
+    folder = Path(folder)
+    checked = settings_of(
+        kind,
         {
+            **settings,
             "kind": kind,
             "steps": steps,
             "batch_size": min(whole_number(batch_size, "batch_size", 1), len(x) - len(x) // 5),
             "learning_rate": learning_rate,
             "evaluate_every": max(1, steps // 10),
-            "checkpoint_every": steps,
+            "checkpoint_every": max(1, steps // 10),
             "standardised": True,
             "data": "points",
-        }
+        },
+        kind,
     )
+    seed = whole_number(seed, "seed", 0)
+    _require_writable(folder)
+    same = f"{checked.model_dump_json()} {seed}".encode() + x.numpy().tobytes()
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(sys.stderr):
         file = Path(temporary, "points.npy")
         np.save(file, x.numpy())
         train_model(
             kind,
-            settings,
+            checked,
             Points(file),
-            seed=whole_number(seed, "seed", 0),
+            seed=seed,
             device=torch.device("cpu"),
             folder=folder,
-            checkpoints=Path(temporary, "checkpoints"),
+            checkpoints=folder / f"checkpoints_{hashlib.sha256(same).hexdigest()[:16]}",
         )
+    for of_others in folder.glob("checkpoints_*"):
+        shutil.rmtree(of_others)
     flow = load_folder(folder, Flow)
     assert isinstance(flow, Flow)
     return flow
@@ -178,6 +201,18 @@ def held_out_losses(folder: str | Path) -> tuple[float, float]:
     """Return a flow's held-out negative log-likelihood before and after its training, in nats."""
     losses = pd.read_csv(Path(folder, "history.csv"))["held_out_nll"]
     return float(losses.iloc[0]), float(losses.iloc[-1])
+
+
+def _require_known(kind: str, settings: dict[str, Any]) -> None:
+    """Refuse settings that a kind has not, or that a training on points of one's own decides."""
+    of_kind = KINDS[kind].settings.model_fields
+    own = [key for key in of_kind if key not in FlowSettings.model_fields]
+    known = [*own, "learning_rate_decay", "average", "precision"]
+    for key in settings:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f" (did you mean '{close[0]}'?)" if close else ""
+            raise UserError(f"{kind} has no setting '{key}'{hint}; choose of {', '.join(known)}")
 
 
 def _require_writable(folder: Path) -> None:

@@ -18,7 +18,7 @@ from dgmpipe.config.kinds import KINDS, Family, Kind, ModelSettings
 from dgmpipe.config.sweeps import Point, expand
 from dgmpipe.errors import UserError
 
-__all__ = ["Config", "check_files", "read_config", "tier_changes"]
+__all__ = ["Config", "check_files", "read_config", "settings_of", "tier_changes"]
 
 _Block = TypeVar("_Block", bound=BaseModel)
 _SEE = "see config/README.md"
@@ -260,7 +260,16 @@ def _settings(name: str, block: Mapping[str, Any], at: str) -> ModelSettings:
         close = difflib.get_close_matches(str(kind), KINDS, n=1)
         hint = f" (did you mean '{close[0]}'?)" if close else ""
         raise UserError(f"{at}.kind must be {_one_of(list(KINDS))}, not {kind!r}{hint}")
-    return _validate(KINDS[kind].settings, block, at)
+    return settings_of(kind, block, at)
+
+
+def settings_of(kind: str, values: Mapping[str, Any], at: str) -> ModelSettings:
+    """Check the settings of a model of a known kind, whose path is `at`, and return them.
+
+    Raises:
+        UserError: As by `read_config`.
+    """
+    return _validate(KINDS[kind].settings, values, at)
 
 
 def _validate(kind: type[_Block], block: Any, at: str = "") -> _Block:
