@@ -657,6 +657,14 @@ def test_a_tier_comes_before_the_released_models(released: Path) -> None:
     assert _width(load_model("results/laptop/models/vae")) == 4
 
 
+def test_a_folder_of_other_things_does_not_hide_a_released_model(released: Path) -> None:
+    Path("vae").mkdir()
+    Path("vae/notes.txt").write_text("mine", encoding="utf-8")
+    assert _width(load_model("vae")) == 2
+    make_up(Path("vae"), "vae", latent_dim=2, width=6)
+    assert _width(load_model("vae")) == 6
+
+
 def test_a_name_that_is_not_released_gets_one_sentence(released: Path) -> None:
     with pytest.raises(UserError) as caught:
         load_model("wgan_vae")

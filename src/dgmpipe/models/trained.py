@@ -40,13 +40,13 @@ def find_model(model: str | Path, results: str | Path | None = None) -> Path:
         UserError: If there is none of that name.
     """
     given = Path(model)
-    if isinstance(model, Path) or given.exists():
-        return _of_first_seed(given) or given
-    for models in _homes(results):
+    if found := _of_first_seed(given):
+        return found
+    for models in [] if isinstance(model, Path) else _homes(results):
         if found := _of_first_seed(models / model):
             return found
-    if len(given.parts) > 1:
-        return given  # a folder, of which the one who opens it says that it is missing
+    if isinstance(model, Path) or given.exists() or len(given.parts) > 1:
+        return given  # a folder, of which the one who opens it says what it lacks
     known = known_models(results)
     instead = f"one of {', '.join(known)}, or " if known else ""
     nowhere = (
