@@ -1,7 +1,7 @@
 """Arrays and pictures that the commands read and write, by the ends of their names."""
 
 import math
-import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = [
     "check_output",
     "read_picture",
     "read_sample",
+    "require_writable",
     "write_array",
     "write_pictures",
     "write_posterior",
@@ -54,8 +55,22 @@ def check_output(
         raise UserError(f"{path} exists; replace it with --force or name another file")
     if not path.parent.is_dir():
         raise UserError(f"{path.parent} is not a folder; make it or name a file elsewhere")
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{path.parent} cannot be written to; name a file elsewhere")
+    require_writable(path.parent)
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder in which no file can be made.
+
+    Raises:
+        UserError: If so, with the reason.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written to: {error.strerror}; name another place"
+        ) from None
 
 
 def read_picture(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from dgmpipe import evaluation
 from dgmpipe.arguments import as_type, to_tensor, whole_number
+from dgmpipe.commands.files import require_writable
 from dgmpipe.config.kinds import KINDS, FlowSettings
 from dgmpipe.config.read import settings_of
 from dgmpipe.data.datasets import Points
@@ -176,7 +177,7 @@ def train(
         kind,
     )
     seed = whole_number(seed, "seed", 0)
-    _require_writable(folder)
+    _make_folder(folder)
     same = f"{checked.model_dump_json()} {seed}".encode() + x.numpy().tobytes()
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(sys.stderr):
         file = Path(temporary, "points.npy")
@@ -215,16 +216,15 @@ def _require_known(kind: str, settings: dict[str, Any]) -> None:
             raise UserError(f"{kind} has no setting '{key}'{hint}; choose of {', '.join(known)}")
 
 
-def _require_writable(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Make a folder, before any work is done for what is to go into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
     except FileExistsError:
         raise UserError(f"{folder} is a file; name a folder") from None
     except OSError as error:
         raise UserError(f"{folder} cannot be written to: {error.strerror}") from None
+    require_writable(folder)
 
 
 def _require_points(x: Tensor) -> None:
