@@ -374,6 +374,12 @@ def test_a_tier_is_shown(folder: Path) -> None:
     assert "Report: results/laptop/report.html" in text
 
 
+def test_a_tier_is_shown_where_there_is_ascii_alone(folder: Path) -> None:
+    result = CliRunner(charset="ascii").invoke(main, ["show"])
+    assert result.exit_code == 0, result.output
+    assert "0.1477 ? 0.0045" in result.stdout
+
+
 def test_a_tier_is_shown_whole_in_a_narrow_terminal(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

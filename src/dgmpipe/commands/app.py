@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -49,6 +50,9 @@ class OneSentence(click.Group):
         run = functools.partial(super().main, *arguments, standalone_mode=False, **options)
         if not standalone_mode:
             return run()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # of ± where the terminal has ASCII alone
         try:
             status: Any = run()
         except click.exceptions.NoArgsIsHelpError as shown:
