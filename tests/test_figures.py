@@ -548,13 +548,19 @@ def test_a_study_has_the_mean_over_the_seeds_with_a_bar_between_them():
     assert [text.get_text() for text in figure.legends[0].texts] == ["Real NVP", "OT-Flow"]
 
 
-def test_a_study_of_what_is_no_number_has_its_values_side_by_side():
+def test_a_study_of_what_is_no_number_has_a_row_for_each_value():
     table = some_study().assign(likelihood="bernoulli")
     table.loc[table["noise"] == 0.01, "likelihood"] = "continuous_bernoulli"
-    titles = {"a": "A"}
-    axes, *_ = panels(figure_study(table, x="likelihood", measures=["flow.kl"], titles=titles))
-    labels = [tick.get_text() for tick in axes.get_xticklabels()]
-    assert labels == ["bernoulli", "continuous_bernoulli"]
+    titles = {"a": "A", "b": "B"}
+    figure = figure_study(table, x="likelihood", measures=["flow.kl"], titles=titles)
+    (axes,) = panels(figure)
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert labels == ["bernoulli", "continuous bernoulli"]
+    of_a = axes.containers[0]
+    mean = table[table["model"] == "a"].groupby("likelihood")["flow.kl"].mean()
+    drawn = dict(zip(of_a.lines[0].get_ydata().round(), of_a.lines[0].get_xdata(), strict=True))
+    assert drawn == {0: mean["bernoulli"], 1: mean["continuous_bernoulli"]}
+    assert [text.get_text() for text in figure.legends[0].texts] == ["A", "B"]
 
 
 def test_a_study_of_models_has_a_row_for_each() -> None:

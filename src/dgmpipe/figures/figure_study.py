@@ -1,7 +1,7 @@
 """The figure of a study: what was measured against what was swept."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,12 @@ def figure_study(
     """Draw a study: a panel a measure, a line a model, through the mean over its seeds.
 
     A bar reaches from the least to the greatest of the seeds. What could not be measured of a point
-    leaves a gap. Of further swept keys each combination of values has a line of its own. With the
-    models along the axis, each has a row in place of a line.
+    leaves a gap. Of further swept keys each combination of values has a line of its own. Models, or
+    values that are no numbers, have a row each, the first above.
 
     Args:
         table: A row for each point and seed: `model`, the swept keys, `seed` and the measures.
-        x: The key along the axis, or `model`. Values that are no numbers stand side by side.
+        x: The key along the axis, or `model`.
         measures: Columns of the table.
         titles: What each model is called.
         keys: Swept keys other than `x`.
@@ -61,11 +61,23 @@ def figure_study(
     if table.empty:
         raise ValueError("the table has no row")
     if x == "model":
-        return _figure_of_models(table, measures, titles, keys, log_y, lines)
-    with new_figure(max(3.6, 3.1 * len(measures)), 3.1) as figure:
-        panels = figure.subplots(1, len(measures), squeeze=False)[0]
-        for axes, measure in zip(panels, measures, strict=True):
-            _panel(axes, table, x, measure, titles, keys)
+        parts = list(_by_values(table, keys))
+        return _figure_of_rows(x, titles, parts, table, measures, log_y, lines)
+    parts = [
+        (", ".join(filter(None, (title, swept))), rows)
+        for model, title in titles.items()
+        for swept, rows in _by_values(table[table["model"] == model], keys)
+    ]
+    if not pd.api.types.is_numeric_dtype(table[x]):
+        names = {value: str(value).replace("_", " ") for value in dict.fromkeys(table[x])}
+        return _figure_of_rows(x, names, parts, table, measures, log_y, lines)
+    down, across = _arranged(len(measures), 3)
+    with new_figure(max(3.6, 3.1 * across), 0.4 + 2.7 * down) as figure:
+        panels = figure.subplots(down, across, squeeze=False)
+        for axes, measure in zip(panels.flat, measures, strict=False):
+            for place, (label, rows) in enumerate(parts):
+                mean, reach = _mean_and_reach(rows.groupby(x)[measure])
+                axes.errorbar(mean.index, mean, yerr=reach, label=label, **_style(place))
             if log_x:
                 axes.set_xscale("log")
                 axes.set_xticks(sorted(table[x].unique()))
@@ -76,8 +88,9 @@ def figure_study(
                 _few_ticks(axes.yaxis, table[measure])
             axes.set(xlabel=x.replace("_", " "), ylabel=_words(measure))
             _draw_lines(axes.axhline, table, lines.get(measure, ()))
+        _hide(panels.flat[len(measures) :])
         found: dict[str, Any] = {}  # a line across has its name from its panel
-        for axes in panels:
+        for axes in panels.flat:
             handles, labels = axes.get_legend_handles_labels()
             found |= dict(zip(labels, handles, strict=True))
         labels = list(found)
@@ -87,41 +100,31 @@ def figure_study(
     return figure
 
 
-def _panel(
-    axes: Axes,
-    table: pd.DataFrame,
-    x: str,
-    measure: str,
-    titles: Mapping[str, str],
-    keys: Sequence[str],
-) -> None:
-    numeric = pd.api.types.is_numeric_dtype(table[x])
-    values = list(dict.fromkeys(table[x]))
-    places = {value: value if numeric else place for place, value in enumerate(values)}
-    parts = (
-        (", ".join(filter(None, (title, swept))), rows)
-        for model, title in titles.items()
-        for swept, rows in _by_values(table[table["model"] == model], keys)
-    )
-    for place, (label, rows) in enumerate(parts):
-        groups = rows.groupby(x, sort=numeric)[measure]
-        mean, low, high = groups.mean(), groups.min(), groups.max()
-        at = [places[value] for value in mean.index]
-        axes.errorbar(
-            at,
-            mean,
-            yerr=np.stack([mean - low, high - mean]),
-            color=SERIES_COLOURS[place % len(SERIES_COLOURS)],
-            marker=SERIES_MARKERS[place % len(SERIES_MARKERS)],
-            markersize=4,
-            linewidth=1.2,
-            capsize=2,
-            label=label,
-        )
-    if not numeric:
-        axes.set_xticks(list(places.values()), [str(value) for value in values])
-        if sum(len(str(value)) for value in values) > 30:
-            axes.tick_params("x", rotation=90)
+def _arranged(panels: int, most: int) -> tuple[int, int]:
+    """Return rows and columns of panels, at most so many across, as many in each row as can be."""
+    down = math.ceil(panels / most)
+    return down, math.ceil(panels / down)
+
+
+def _mean_and_reach(groups: Any) -> tuple[pd.Series, np.ndarray]:
+    """Return the means of groups, and how far the least and the greatest are from them, (2, N)."""
+    mean, low, high = groups.mean(), groups.min(), groups.max()
+    return mean, np.stack([mean - low, high - mean])
+
+
+def _style(place: int) -> dict[str, Any]:
+    return {
+        "color": SERIES_COLOURS[place % len(SERIES_COLOURS)],
+        "marker": SERIES_MARKERS[place % len(SERIES_MARKERS)],
+        "markersize": 4,
+        "linewidth": 1.2,
+        "capsize": 2,
+    }
+
+
+def _hide(panels: Iterable[Axes]) -> None:
+    for axes in panels:
+        axes.set_visible(False)
 
 
 def _by_values(table: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -131,43 +134,33 @@ def _by_values(table: pd.DataFrame, keys: Sequence[str]) -> Iterator[tuple[str, 
         yield ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in named), rows
 
 
-def _figure_of_models(
+def _figure_of_rows(
+    key: str,
+    names: Mapping[Any, str],
+    parts: Sequence[tuple[str, pd.DataFrame]],
     table: pd.DataFrame,
     measures: Sequence[str],
-    titles: Mapping[str, str],
-    keys: Sequence[str],
     log_y: Sequence[str],
     lines: Mapping[str, Sequence[str]],
 ) -> Figure:
-    """Draw a panel a measure, in which each model has a row, the first above.
-
-    Of further swept keys each combination of values has a colour.
-    """
-    parts = list(_by_values(table, keys))
-    across = min(4, len(measures))
-    down = math.ceil(len(measures) / across)
-    with new_figure(1.5 + 1.7 * across, down * (0.8 + 0.22 * len(titles))) as figure:
+    """Draw a panel a measure, in which each value of a key has a row, and each part a colour."""
+    down, across = _arranged(len(measures), 4)
+    with new_figure(1.5 + 1.7 * across, down * (0.8 + 0.22 * len(names))) as figure:
         panels = figure.subplots(down, across, squeeze=False, sharey=True)
         for axes, measure in zip(panels.flat, measures, strict=False):
             for place, (label, rows) in enumerate(parts):
-                groups = rows.groupby("model")[measure]
-                mean, low, high = (
-                    f.reindex(list(titles)) for f in (groups.mean(), groups.min(), groups.max())
-                )
+                mean, reach = _mean_and_reach(rows.groupby(key)[measure])
+                at = pd.Index(list(names)).get_indexer(mean.index)
                 axes.errorbar(
                     mean,
-                    np.arange(len(titles)) + 0.2 * (place - (len(parts) - 1) / 2),
-                    xerr=np.stack([mean - low, high - mean]),
-                    color=SERIES_COLOURS[place % len(SERIES_COLOURS)],
-                    marker=SERIES_MARKERS[place % len(SERIES_MARKERS)],
-                    markersize=4,
-                    linewidth=1.2,
+                    at + 0.2 * (place - (len(parts) - 1) / 2),
+                    xerr=reach,
                     linestyle="none",
-                    capsize=2,
                     label=label,
+                    **_style(place),
                 )
-            axes.set_yticks(range(len(titles)), list(titles.values()))
-            axes.set_ylim(len(titles) - 0.5, -0.5)
+            axes.set_yticks(range(len(names)), list(names.values()))
+            axes.set_ylim(len(names) - 0.5, -0.5)
             axes.grid(axis="y", linewidth=0.4, alpha=0.5)
             if measure in log_y:
                 axes.set_xscale("log")
@@ -181,9 +174,8 @@ def _figure_of_models(
                     bbox_to_anchor=(0.5, 1.0),
                     fontsize="small",
                 )
-        for axes in panels.flat[len(measures) :]:
-            axes.set_visible(False)
-        if keys:
+        _hide(panels.flat[len(measures) :])
+        if len(parts) > 1:
             handles, labels = panels.flat[0].get_legend_handles_labels()
             found = dict(zip(labels, handles, strict=True))
             shown = [label for label, _ in parts]
