@@ -177,6 +177,7 @@ def _delete(path: str) -> Callable[[dict], None]:
     return change
 
 
+_STUDY = {"question": "?", "sweep": "t", "x": "width", "measures": ["evidence.gap_mean"]}
 MISTAKES = {
     "a GAN that starts from a VAE that is not there": (
         _delete("models.vae"),
@@ -318,6 +319,21 @@ MISTAKES = {
     "a study of nothing": (
         _set("studies", {"s": {"question": "?", "sweep": "t", "measures": ["a.b"]}}),
         "studies.s must have sweep and x, or models in the place of both",
+    ),
+    "a map of one key": (
+        _set("studies", {"s": _STUDY | {"y": "width"}}),
+        "studies.s must have two swept keys as x and y, or no y",
+    ),
+    "a map with a logarithmic axis": (
+        _set("studies", {"s": _STUDY | {"y": "steps", "log_x": True}}),
+        "studies.s must have no lines and no log_x where y makes maps of it",
+    ),
+    "a map of a key that is not swept": (
+        lambda config: config.update(
+            sweeps={"t": {"models": ["vae"], "width": [8, 16]}},
+            studies={"s": _STUDY | {"y": "steps"}},
+        ),
+        "studies.s.y must be a key of the sweep t, not 'steps'",
     ),
     "a line across a panel that there is not": (
         _set(

@@ -24,12 +24,13 @@ from dgmpipe.figures.figure_10 import figure_10
 from dgmpipe.figures.figure_11 import Curves, figure_11
 from dgmpipe.figures.figure_claims import figure_claims
 from dgmpipe.figures.figure_flow import draw_latent
+from dgmpipe.figures.figure_map import figure_map
 from dgmpipe.figures.figure_priors import figure_priors
 from dgmpipe.figures.figure_study import figure_study
 
 FUNCTIONS = (
     *("01", "02", "03", "04", "07", "08", "09", "10", "11"),
-    *("flow", "study", "claims", "priors"),
+    *("flow", "study", "map", "claims", "priors"),
 )
 MODULES = ["style", *(f"figure_{name}" for name in FUNCTIONS)]
 
@@ -186,6 +187,39 @@ def draw_study(**changes):
     return figure_study(settings.pop("table", some_study()), **settings)
 
 
+def draw_map(**changes):
+    table = pd.concat([some_study().assign(width=width) for width in (8, 16)])
+    settings = {
+        "x": "noise",
+        "y": "width",
+        "measures": ["flow.kl", "flow.nll"],
+        "titles": {"a": "Real NVP", "b": "OT-Flow"},
+        "log_y": ["flow.kl"],
+    }
+    return figure_map(**{"table": table} | settings | changes)
+
+
+def test_a_map_has_a_cell_for_each_pair_of_values():
+    table = pd.concat([some_study().assign(width=width) for width in (8, 16)])
+    table.loc[table["width"] == 16, "flow.kl"] *= 10
+    figure = draw_map(table=table)
+    left, right = panels(figure)[:2]
+    assert np.asarray(left.images[0].get_array()) == pytest.approx(
+        np.outer([1, 10], [0.015, 0.075, 0.3])
+    )
+    assert [tick.get_text() for tick in left.get_xticklabels()] == ["0.01", "0.05", "0.2"]
+    assert [tick.get_text() for tick in left.get_yticklabels()] == ["8", "16"]
+    texts = [text.get_text() for text in left.texts]
+    assert texts[0] == "0.015\n0.01–0.02"
+    assert len(texts) == 6
+    assert [text.get_text() for text in right.texts] == ["0.01", "0.05", "0.2"] * 2
+    # All maps of a measure have one scale, and what could not be measured is left white.
+    below = panels(figure)[2]
+    assert below.images[0].norm.vmax == left.images[0].norm.vmax == pytest.approx(3)
+    assert not panels(figure)[3].texts
+    assert np.isnan(np.asarray(panels(figure)[3].images[0].get_array(), float)).all()
+
+
 def test_a_study_has_a_line_for_each_value_of_a_further_key():
     table = some_study().assign(width=[8, 16] * 6)
     legend = figure_study(
@@ -223,6 +257,7 @@ FIGURES = {
     "10": lambda: figure_10({"VAE": some_images(20), "DCGAN": some_images(20)}),
     "11": lambda: figure_11(some_curves(3), some_floor()),
     "study": draw_study,
+    "map": draw_map,
     "priors": draw_priors,
 }
 
@@ -253,6 +288,7 @@ def drawn(request):
         ("10", 2),
         ("11", 1),
         ("study", 2),
+        ("map", 6),
         ("priors", 6),
     ],
 )
@@ -270,7 +306,7 @@ def test_every_panel_says_what_it_shows(drawn):
             assert axes.get_xlabel() or axes.get_title()
         else:
             assert axes.get_xlabel()
-            assert axes.get_ylabel()
+            assert axes.get_ylabel() or axes.get_label() == "<colorbar>"
 
 
 @pytest.mark.slow

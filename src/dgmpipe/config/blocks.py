@@ -371,6 +371,10 @@ class Study(Block):
         "the swept key along the figure's axis; `model`, to have the models one below the other",
         None,
     )
+    y: str | None = documented(
+        "a second swept key, of numbers: the figure has maps with `x` across and `y` up",
+        None,
+    )
     models: Annotated[list[str], AfterValidator(unique)] = documented(
         "in the place of both, the models that answer it, one below the other in the figure", []
     )
@@ -389,10 +393,14 @@ class Study(Block):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.models and (self.sweep or self.x):
+        if self.models and (self.sweep or self.x or self.y):
             raise ValueError("must have either models, or sweep and x, not both")
         if not self.models and not (self.sweep and self.x):
             raise ValueError("must have sweep and x, or models in the place of both")
+        if self.y and (self.y == self.x or self.x == "model"):
+            raise ValueError("must have two swept keys as x and y, or no y")
+        if self.y and (self.lines or self.log_x):
+            raise ValueError("must have no lines and no log_x where y makes maps of it")
         return self
 
     @property

@@ -369,6 +369,8 @@ def _contradictions(config: Config) -> Iterator[str]:
             yield f"studies.{name}.sweep names {study.sweep}, which sweeps does not have"
         elif study.sweep and study.x not in ("model", *config.sweeps[study.sweep][0].values):
             yield f"studies.{name}.x must be a key of the sweep {study.sweep}, not {study.x!r}"
+        elif study.y and study.y not in config.sweeps[study.sweep or ""][0].values:
+            yield f"studies.{name}.y must be a key of the sweep {study.sweep}, not {study.y!r}"
         for key, named in (("log_y", study.log_y), ("lines", study.lines)):
             for measure in named:
                 if measure not in study.measures:

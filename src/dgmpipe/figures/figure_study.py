@@ -20,7 +20,7 @@ from matplotlib.ticker import (
 
 from dgmpipe.figures.style import SERIES_COLOURS, SERIES_MARKERS, new_figure
 
-__all__ = ["figure_study", "from_files"]
+__all__ = ["figure_study", "from_files", "in_words", "parts_of", "require_columns"]
 
 
 def figure_study(
@@ -55,19 +55,11 @@ def figure_study(
     """
     lines = lines or {}
     drawn = [column for columns in lines.values() for column in columns]
-    for name in ("model", "seed", x, *keys, *measures, *drawn):
-        if name not in table:
-            raise ValueError(f"the table has no column {name}")
-    if table.empty:
-        raise ValueError("the table has no row")
+    require_columns(table, ["model", "seed", x, *keys, *measures, *drawn])
     if x == "model":
         parts = list(_by_values(table, keys))
         return _figure_of_rows(x, titles, parts, table, measures, log_y, lines)
-    parts = [
-        (", ".join(filter(None, (title, swept))), rows)
-        for model, title in titles.items()
-        for swept, rows in _by_values(table[table["model"] == model], keys)
-    ]
+    parts = list(parts_of(table, titles, keys))
     if not pd.api.types.is_numeric_dtype(table[x]):
         names = {value: str(value).replace("_", " ") for value in dict.fromkeys(table[x])}
         return _figure_of_rows(x, names, parts, table, measures, log_y, lines)
@@ -86,7 +78,7 @@ def figure_study(
             if measure in log_y:
                 axes.set_yscale("log")
                 _few_ticks(axes.yaxis, table[measure])
-            axes.set(xlabel=x.replace("_", " "), ylabel=_words(measure))
+            axes.set(xlabel=in_words(x), ylabel=in_words(measure))
             _draw_lines(axes.axhline, table, lines.get(measure, ()))
         _hide(panels.flat[len(measures) :])
         found: dict[str, Any] = {}  # a line across has its name from its panel
@@ -98,6 +90,24 @@ def figure_study(
             [*found.values()], labels, loc="outside lower center", ncols=min(3, len(labels))
         )
     return figure
+
+
+def require_columns(table: pd.DataFrame, names: Sequence[str]) -> None:
+    """Raise a ValueError if a table lacks a column or has no row."""
+    for name in names:
+        if name not in table:
+            raise ValueError(f"the table has no column {name}")
+    if table.empty:
+        raise ValueError("the table has no row")
+
+
+def parts_of(
+    table: pd.DataFrame, titles: Mapping[str, str], keys: Sequence[str]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield for each model and combination of swept values what it is called and its rows."""
+    for model, title in titles.items():
+        for swept, rows in _by_values(table[table["model"] == model], keys):
+            yield ", ".join(filter(None, (title, swept))), rows
 
 
 def _arranged(panels: int, most: int) -> tuple[int, int]:
@@ -165,7 +175,7 @@ def _figure_of_rows(
             if measure in log_y:
                 axes.set_xscale("log")
                 _few_ticks(axes.xaxis, table[measure])
-            axes.set_xlabel(_words(measure))
+            axes.set_xlabel(in_words(measure))
             across_it = _draw_lines(axes.axvline, table, lines.get(measure, ()))
             if across_it:
                 axes.legend(
@@ -198,14 +208,16 @@ def _draw_lines(
 ) -> list[Line2D]:
     styles = zip(columns, ("--", ":", "-."), strict=False)
     return [
-        draw(table[column].mean(), color="0.3", linewidth=1, linestyle=style, label=_words(column))
+        draw(
+            table[column].mean(), color="0.3", linewidth=1, linestyle=style, label=in_words(column)
+        )
         for column, style in styles
     ]
 
 
-def _words(measure: str) -> str:
-    """Return a measure's name in words: "flow.kl" is "kl"."""
-    return measure.split(".", 1)[1].replace("_", " ")
+def in_words(name: str) -> str:
+    """Return the name of a measure or key in words: "flow.true_kl" is "true kl"."""
+    return name.split(".")[-1].replace("_", " ")
 
 
 def from_files(files: Mapping[str, Sequence[str]], **params: Any) -> Figure:

@@ -637,6 +637,19 @@ def study_exhibits(config: Config) -> list[Exhibit]:
             if number not in known:
                 raise UserError(f"{at}; of {source} there is {', '.join(sorted(known))}")
             files[source] = _of_all(config, models[source], evaluation.outputs["numbers"])
+        drawn: dict[str, Any] = {
+            "x": study.x or "model",
+            "measures": study.measures,
+            "titles": {point.model: config.title(point.model) for point in points},
+            "keys": [key for key in points[0].values if key not in (study.x, study.y)],
+            "log_y": study.log_y,
+        }
+        if study.y:
+            draw = "figure_map"
+            drawn |= {"y": study.y}
+        else:
+            draw = "figure_study"
+            drawn |= {"log_x": study.log_x, "lines": study.lines}
         about = {"study": name, "question": study.question, "note": study.note}
         table = f"study_{name}"
         if "split" in models:
@@ -648,17 +661,9 @@ def study_exhibits(config: Config) -> list[Exhibit]:
                 f"{table}_figure",
                 f"Study {name}",
                 STUDIES,
-                "dgmpipe.figures.figure_study:from_files",
+                f"dgmpipe.figures.{draw}:from_files",
                 {"table": [f"tables/{table}.csv"]},
-                {
-                    "x": study.x or "model",
-                    "measures": study.measures,
-                    "titles": {point.model: config.title(point.model) for point in points},
-                    "keys": [key for key in points[0].values if key != study.x],
-                    "log_x": study.log_x,
-                    "log_y": study.log_y,
-                    "lines": study.lines,
-                },
+                drawn,
                 "study",
                 about,
             ),

@@ -1,0 +1,79 @@
+"""The map of a study: what was measured over two swept keys."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+
+from dgmpipe.figures.figure_study import in_words, parts_of, require_columns
+from dgmpipe.figures.style import new_figure
+
+__all__ = ["figure_map", "from_files"]
+
+
+def figure_map(
+    table: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    measures: Sequence[str],
+    titles: Mapping[str, str],
+    keys: Sequence[str] = (),
+    log_y: Sequence[str] = (),
+) -> Figure:
+    """Draw a study of two swept keys: a row of maps a model, in which a measure has one.
+
+    A cell has the mean over the seeds, and below it the least and the greatest if they differ; what
+    could not be measured is left white. The maps of a measure have their colours in common. Of
+    further swept keys each combination of values has a row of its own.
+
+    Args:
+        table: A row for each point and seed: `model`, the swept keys, `seed` and the measures.
+        x: The key from left to right.
+        y: The key from below to above.
+        measures: Columns of the table.
+        titles: What each model is called.
+        keys: Swept keys other than these two.
+        log_y: Measures whose colours are by their logarithm, where all are positive.
+
+    Raises:
+        ValueError: If the table lacks a column or has no row.
+    """
+    require_columns(table, ["model", "seed", x, y, *keys, *measures])
+    parts = list(parts_of(table, titles, keys))
+    with new_figure(0.9 + 2.8 * len(measures), 0.6 + 2.3 * len(parts)) as figure:
+        panels = figure.subplots(len(parts), len(measures), squeeze=False)
+        for column, measure in zip(panels.T, measures, strict=True):
+            means = table.groupby(["model", x, y, *keys])[measure].mean()
+            logarithmic = measure in log_y and means.min() > 0
+            scale = (LogNorm if logarithmic else Normalize)(means.min(), means.max())
+            for axes, (label, rows) in zip(column, parts, strict=True):
+                grouped = rows.groupby([y, x])[measure]
+                mean, low, high = (
+                    f.unstack() for f in (grouped.mean(), grouped.min(), grouped.max())
+                )
+                shown = axes.imshow(mean, origin="lower", aspect="auto", norm=scale, cmap="cividis")
+                for (i, j), value in np.ndenumerate(mean.to_numpy()):
+                    if np.isnan(value):
+                        continue
+                    text = f"{value:.2g}"
+                    if low.iat[i, j] < high.iat[i, j]:
+                        text += f"\n{low.iat[i, j]:.2g}–{high.iat[i, j]:.2g}"
+                    dark = scale(value) < 0.5
+                    axes.text(
+                        j, i, text, ha="center", va="center", fontsize=8,
+                        color="white" if dark else "black",
+                    )  # fmt: skip
+                axes.set_xticks(range(mean.shape[1]), [f"{value:g}" for value in mean.columns])
+                axes.set_yticks(range(mean.shape[0]), [f"{value:g}" for value in mean.index])
+                axes.set(xlabel=in_words(x), ylabel=in_words(y), title=label)
+            figure.colorbar(shown, ax=column, label=in_words(measure), location="bottom")
+    return figure
+
+
+def from_files(files: Mapping[str, Sequence[str]], **params: Any) -> Figure:
+    """Draw the map of the study whose table is in a file."""
+    return figure_map(pd.read_csv(files["table"][0]), **params)
