@@ -1,6 +1,7 @@
 """Released trainings: taken where settings, data, code and seed are theirs, and nowhere else."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from dgmpipe.config import Config, read_config
 from dgmpipe.errors import UserError
 from dgmpipe.files import write_json
+from dgmpipe.pages.companion.packing import packed_snapshots
 from dgmpipe.pages.exhibit import training_row
 from dgmpipe.plan.released import (
     FILES,
@@ -82,6 +84,20 @@ def test_what_was_released_is_taken_to_the_byte(root: Path, results: Path, tmp_p
     for name in FILES:
         ours = (tmp_path / "taken" / name).read_bytes()
         assert ours == (results / "models/wgan_vae/seed_0" / name).read_bytes()
+
+
+def test_snapshots_are_released_of_the_first_seed_alone(
+    root: Path, results: Path, tmp_path: Path
+) -> None:
+    config = _config(root) | {"seeds": [0, 1]}
+    (results / "invocation.json").write_text(json.dumps({"config": config}))
+    shutil.copytree(results / "models/vae/seed_0", results / "models/vae/seed_1")
+    record = json.loads((results / "runs/vae_seed_0.json").read_text())
+    record["tags"]["dgmpipe.key"] = _key(read_config(config), "vae", 1)
+    (results / "runs/vae_seed_1.json").write_text(json.dumps(record))
+    first, second = release(results, ["vae"], tmp_path / "released")
+    assert (first / "snapshots.npz").read_text() == "{}"
+    assert packed_snapshots(second / "snapshots.npz") is None
 
 
 @pytest.mark.parametrize(

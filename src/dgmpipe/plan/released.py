@@ -119,6 +119,8 @@ def provenance_of(source: Path) -> dict[str, str]:
 def release(results: Path, models: list[str], folder: Path = RELEASED) -> list[Path]:
     """Copy finished trainings of a tier, with their provenance, to the released ones.
 
+    Snapshots, which the companion shows of one seed, are kept of the first that is released.
+
     Args:
         results: Folder `results/{tier}`.
         models: Names of the models of which all seeds that are finished are released.
@@ -156,9 +158,12 @@ def release(results: Path, models: list[str], folder: Path = RELEASED) -> list[P
             results / "models" / model / f"seed_{seed}",
             folder / model / f"seed_{seed}",
         )
+        first = not any(target.parent.glob("seed_*"))
         target.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             shutil.copyfile(source / name, target / name)
+        if not first:
+            _write_no_snapshots(target / "snapshots.npz")
         start = config.models[model].start
         write_json(
             {
@@ -176,6 +181,12 @@ def release(results: Path, models: list[str], folder: Path = RELEASED) -> list[P
         )
         written.append(target)
     return written
+
+
+def _write_no_snapshots(path: Path) -> None:
+    import numpy as np
+
+    np.savez_compressed(path, steps=np.empty(0, int), samples=np.empty(0))
 
 
 def _all(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
