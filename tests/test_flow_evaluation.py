@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 
+from dgmpipe.data.moons import MoonsDensity
 from dgmpipe.evaluation.flow_report import flow_report
 from dgmpipe.evaluation.flows import (
     density_grid,
@@ -202,6 +204,25 @@ def test_two_hills_are_joined_at_their_saddle(deviation: float) -> None:
     top = np.exp(_two_hills(deviation)).max()
     joined = joined_at(_two_hills(deviation), _two_hills(0.2))
     assert joined == pytest.approx(saddle / top, rel=2e-3)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.1, 0.2, 0.3])
+def test_moons_of_any_width_are_joined_where_their_half_circles_are(noise: float) -> None:
+    axis = torch.arange(-2, 3, 0.02, dtype=torch.float64)
+    points = torch.cartesian_prod(axis, axis).flip(1)
+    values = MoonsDensity(noise).log_prob(points).view(len(axis), -1).numpy()
+    joined = joined_at(values, values)
+    # The middles of the half circles, (0, 1) and (1, -1/2).
+    middles = (150, 100), (75, 150)
+    for share, expected in ((0.99, True), (1.01, False)):
+        regions, _ = ndimage.label(values >= values.max() + math.log(share * joined))
+        one, other = (regions[row, column] for row, column in middles)
+        assert (one == other != 0) == expected
+
+
+def test_what_is_one_hill_is_joined_at_its_top() -> None:
+    hill = _two_hills(2.0)
+    assert joined_at(_two_hills(0.2), hill) == 1
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from torch.autograd.functional import jacobian
 from dgmpipe.config import Config, read_config
 from dgmpipe.data.moons import MoonsDensity, sample_moons
 from dgmpipe.evaluation.flow_lab import (
+    density_axes,
     divergences,
     evaluate_lab,
     mixture_kl,
@@ -51,6 +52,14 @@ NOISE = 0.3
 def _normal(x: Tensor, mean: float, deviation: float) -> Tensor:
     standard = (x - mean) / deviation
     return (-standard.square() / 2 - math.log(deviation)).sum(dim=-1) - math.log(2 * math.pi)
+
+
+@pytest.mark.parametrize("noise", [0.05, 0.3, 1.0])
+def test_the_grid_holds_moons_of_any_width(noise: float) -> None:
+    x_axis, y_axis = density_axes(noise)
+    log_p = MoonsDensity(noise).log_prob(torch.cartesian_prod(x_axis, y_axis))
+    cell = (x_axis[1] - x_axis[0]) * (y_axis[1] - y_axis[0])
+    assert log_p.exp().sum() * cell == pytest.approx(1, abs=1e-9)
 
 
 @pytest.fixture(scope="module")

@@ -249,6 +249,31 @@ def test_trained_with_refinement_the_encoder_learns_as_well(images: Tensor) -> N
     assert own > other + 10
 
 
+@pytest.mark.parametrize("posterior", ["diagonal", "realnvp"])
+def test_trained_with_refinement_the_likelihood_learns_from_the_refined_codes_alone(
+    posterior: str, images: Tensor
+) -> None:
+    torch.manual_seed(0)
+    chosen = {"refinement_steps": 2, "train_refined": True, "likelihood": "gaussian"}
+    settings = SETTINGS | chosen | {"posterior": posterior}
+    config = KINDS["flexible_vae"].settings.model_validate(settings).model_dump()
+    task = FlexibleVAETask(FlexibleVAETask.build(config), config)
+    model, x = copy.deepcopy(task.model), images[:8].unsqueeze(1).float() / 255
+    task.step(iter([x]), _noise())
+    noise = _noise()
+    code = model.encoder.code(x)
+    own = -model.bound_of(model.encoder.family(code), x, noise, 1).mean()
+    encoder = [*model.encoder.parameters()]
+    of_encoder = torch.autograd.grad(own, encoder)
+    posterior_of_refined = model.encoder.family(model.refined(code.detach(), x))
+    refined = -model.bound_of(posterior_of_refined, x, noise, 1).mean()
+    likelihood = [*model.generator.parameters(), model.log_deviation]
+    of_likelihood = torch.autograd.grad(refined, likelihood)
+    trained = [*task.model.encoder.parameters(), *task.model.generator.parameters()]
+    found = [p.grad for p in [*trained, task.model.log_deviation]]
+    torch.testing.assert_close(found, [*of_encoder, *of_likelihood])
+
+
 def test_the_gaussian_likelihood_is_a_density_with_a_ceiling(images: Tensor) -> None:
     torch.manual_seed(0)
     encoder = FamilyEncoder(family_of("diagonal", 2), 4)

@@ -27,6 +27,7 @@ from dgmpipe.models.realnvp import PairedLinear
 from dgmpipe.streams import random_stream
 
 __all__ = [
+    "density_axes",
     "divergences",
     "evaluate_lab",
     "mixture_kl",
@@ -35,8 +36,9 @@ __all__ = [
     "wasserstein_1",
 ]
 
-# The half circles with a margin of 1 on each side.
-_X, _Y = (-2.0, 3.0), (-1.5, 2.0)
+# The half circles lie in this box; the grid has a margin around them of 1 and of so many
+# standard deviations of the noise.
+_X, _Y, _DEVIATIONS = (-1.0, 2.0), (-0.5, 1.0), 8
 # Points of the grid lie so many standard deviations of the noise apart. Even of every second point
 # a plain sum over the moons' density alone is exact to 1e-13.
 _STEP = 0.4
@@ -233,7 +235,7 @@ def evaluate_lab(
     assert isinstance(flow, Flow)
     stream, truth = random_stream(seed, "flow lab"), MoonsDensity(noise)
 
-    x_axis, y_axis = (torch.arange(*ends, _STEP * noise, dtype=torch.float64) for ends in (_X, _Y))
+    x_axis, y_axis = density_axes(noise)
     points = torch.cartesian_prod(y_axis, x_axis).flip(1)
     log_p = truth.log_prob(points).view(len(y_axis), len(x_axis))
     log_q = density_grid(flow, x_axis, y_axis)
@@ -267,6 +269,15 @@ def evaluate_lab(
     ):
         numbers |= {f"{name}_{key}": value for key, value in estimate.items()}
     return {"numbers": numbers}
+
+
+def density_axes(noise: float) -> tuple[Tensor, Tensor]:
+    """Return the axes of a grid that holds all of the density of moons with that noise."""
+    margin = max(1.0, _DEVIATIONS * noise)
+    return (
+        torch.arange(_X[0] - margin, _X[1] + margin, _STEP * noise, dtype=torch.float64),
+        torch.arange(_Y[0] - margin, _Y[1] + margin, _STEP * noise, dtype=torch.float64),
+    )
 
 
 def _cost(flow: Flow, subject: Subject, n: int, stream: torch.Generator) -> dict[str, float]:

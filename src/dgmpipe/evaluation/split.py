@@ -65,8 +65,9 @@ def split_gap(
 
     Returns:
         A row an image: `gap`, `family_gap` and `amortisation_gap` in nats; `left` is the gap minus
-        the two, and `error` the sum of the stated errors of the quadratures that it is made of;
-        `evidence_error` is that of log p(x). `spread` is by how much the second best of the
+        the two, and `error` the sum of the stated errors of the quadratures that do not cancel in
+        it; `gap_error` is that of the gap, of log p(x) and of the bound, and `evidence_error` that
+        of log p(x) alone. `spread` is by how much the second best of the
         searches falls short of the best, and `start` which start that had, 0 the encoder's own.
 
     Raises:
@@ -100,7 +101,10 @@ def split_gap(
         for ours, theirs in ((own.value, other.value), (own.error, other.error))
     )
     family_gap, family_error = _divergence(family, best, grids)
-    evidence = torch.tensor([grid.log_evidence for grid in grids], dtype=torch.float64)
+    evidence, evidence_error = (
+        torch.tensor([getattr(grid, name) for grid in grids], dtype=torch.float64)
+        for name in ("log_evidence", "log_evidence_error")
+    )
     gap, amortisation = evidence - own.value, bound - own.value
     best_two = values.sort(1, descending=True).values[:, :2]
     return pd.DataFrame(
@@ -112,7 +116,8 @@ def split_gap(
             "amortisation_gap": amortisation,
             "left": gap - family_gap - amortisation,
             "error": bound_error + family_error,
-            "evidence_error": [grid.log_evidence_error for grid in grids],
+            "gap_error": evidence_error + own.error,
+            "evidence_error": evidence_error,
             "spread": best_two[:, 0] - best_two[:, -1],
             "start": torch.where(worse, 0, values.argmax(1)),
         }
@@ -244,6 +249,8 @@ def summarise_split(table: pd.DataFrame, clusters: Clusters | None = None) -> di
     row["left_largest"] = table["left"].abs().max()
     row["error_mean"] = table["error"].mean()
     row["error_largest"] = table["error"].max()
+    row["gap_error_mean"] = table["gap_error"].mean()
+    row["gap_error_largest"] = table["gap_error"].max()
     row["evidence_error_largest"] = table["evidence_error"].max()
     row["agreeing_share"] = (table["spread"] < _AGREE).mean()
     row["own_start_share"] = (table["start"] == 0).mean()

@@ -18,13 +18,17 @@ def joined_at(log_density: np.ndarray, true_log_density: np.ndarray) -> float:
     Args:
         log_density: A learned log density on a grid, shape (R, R).
         true_log_density: The true one on the same grid; it has the moons where it is above a
-            hundredth of its maximum.
+            hundredth of its maximum, or the least share beyond at which there are two of them.
 
     Returns:
         The highest level at which the points of greater density join the learned density's
-        highest points on either moon.
+        highest points on either moon; 1 where the true density has one hill.
     """
-    moons, _ = ndimage.label(true_log_density > true_log_density.max() - np.log(100))
+    depths = np.linspace(np.log(100), 0, 50)
+    labelled = (ndimage.label(true_log_density > true_log_density.max() - d) for d in depths)
+    moons = next((labels for labels, count in labelled if count == 2), None)
+    if moons is None:
+        return 1.0
     highest = [int(np.where(moons == moon, log_density, -np.inf).argmax()) for moon in (1, 2)]
     low, high = log_density.min(), log_density.flat[highest].min()
     while high - low > 1e-3:

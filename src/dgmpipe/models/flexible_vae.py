@@ -236,13 +236,15 @@ class FlexibleVAETask(VAETask):
         self.optimizers["adam"].zero_grad()
         code = model.encoder.code(x)
         loss = -model.bound_of(model.encoder.family(code), x, noise, self.samples).mean()
-        if self.refined:
-            # The encoder learns from its own code, and the generator from the refined one.
-            model.generator.requires_grad_(False)
+        if not self.refined:
             loss.backward()
-            model.generator.requires_grad_(True)
+        else:
+            # The encoder learns from its own code, and the likelihood from the refined one.
+            named = dict(model.named_parameters())
+            encoder = [name for name in named if name.startswith("encoder.")]
+            loss.backward(inputs=[named.pop(name) for name in encoder])
             posterior = model.encoder.family(model.refined(code, x))
             loss = -model.bound_of(posterior, x, noise, self.samples).mean()
-        loss.backward()
+            loss.backward(inputs=[*named.values()])
         self.optimizers["adam"].step()
         return {"loss": loss.detach()}

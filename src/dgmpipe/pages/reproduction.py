@@ -74,7 +74,7 @@ AGAINST = """
 The authors published the generators that they had trained. Their energy distance from the test
 images, by 10,000 images, beside those of the tier `paper`: the verdict is by the same rules on
 the statement that ours is at most as far from the data. The published number is of one training,
-whose error over images is behind ±.
+by the same estimator; its error over images is behind ±.
 
 """
 CRITERIA = """

@@ -125,7 +125,10 @@ def _at_least_its_error(row: dict[str, float], name: str) -> float:
 
 
 def _error_of_logs(row: dict[str, float], values: dict[str, float]) -> float:
-    """Return the standard error of the log2 of a ratio of independent numbers."""
+    """Return the standard error of the log2 of a ratio of numbers, as of independent ones.
+
+    Those of a flow and of an estimate are over the same points, and correlate by less than 0.1.
+    """
     parts = [row[f"{name}_standard_error"] / value for name, value in values.items()]
     return math.hypot(*parts) / math.log(2)
 

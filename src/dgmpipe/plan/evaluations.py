@@ -96,7 +96,8 @@ _OF_EVIDENCE = (
 )
 _OF_SPLITS = (
     *("images", "left_mean", "left_largest", "error_mean", "error_largest"),
-    *("evidence_error_largest", "agreeing_share", "own_start_share"),
+    *("gap_error_mean", "gap_error_largest", "evidence_error_largest"),
+    *("agreeing_share", "own_start_share"),
     *(
         f"{of}_{what}"
         for of in ("gap", "family_gap", "amortisation_gap")
@@ -109,7 +110,7 @@ def _prior_numbers(config: Config, model: str) -> tuple[str, ...]:
     numbers = (
         *("codes_nll", "log_evidence_mean", "log_evidence_standard_error"),
         *("log_evidence_gain_mean", "log_evidence_gain_standard_error"),
-        *("log_evidence_error_largest", "total_variation"),
+        *("log_evidence_error_largest", "total_variation", "total_variation_floor"),
         *("energy_distance", "energy_distance_standard_error"),
         *(("rejected",) if _with_a_judge(config, model) else ()),
     )
