@@ -708,7 +708,7 @@ def test_figures_import_neither_torch_nor_pyplot():
 
 
 @pytest.mark.parametrize("x", ["noise", "model"])
-@pytest.mark.parametrize("greatest", [14, 20, 50, 99])
+@pytest.mark.parametrize("greatest", [14, 20, 50, 99, 180, 500, 1000])
 def test_a_short_logarithmic_axis_of_a_study_has_plain_numbers_apart(greatest: int, x: str) -> None:
     table = some_study().assign(**{"flow.kl": lambda rows: np.linspace(11, greatest, len(rows))})
     figure = draw_study(table=table, x=x, log_x=False)

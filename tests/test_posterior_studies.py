@@ -27,6 +27,7 @@ SMALL: dict[str, Any] = {
         "vae_diagonal": {"width": 8, "steps": 6, "evaluate_every": 3},
     },
     "evaluation": {
+        "evidence": {"num_images": 20},
         "split": {"num_images": 4, "limit": 5, "resolution": 40, "num_starts": 2, "num_steps": 4},
         "prior": {
             "num_codes": 300, "components": 3, "flow_steps": 10, "num_images": 5, "limit": 5,

@@ -11,6 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import (
+    LogLocator,
     MaxNLocator,
     NullFormatter,
     NullLocator,
@@ -196,9 +197,10 @@ def _figure_of_rows(
 
 
 def _few_ticks(axis: Axis, values: pd.Series) -> None:
-    """Label a logarithmic axis of less than a power of ten by round numbers that keep apart."""
-    if values.max() < 10 * values.min():
-        axis.set_major_locator(MaxNLocator(4))
+    """Label a logarithmic axis of few powers of ten by round numbers that keep apart."""
+    if values.max() < 100 * values.min():
+        short = values.max() < 10 * values.min()
+        axis.set_major_locator(MaxNLocator(4) if short else LogLocator(subs=(1, 3)))
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_locator(NullLocator())
 
