@@ -46,6 +46,8 @@ def figure_posteriors(
     rows_an_image = -(-len(titles) // columns)
     rows = rows_an_image * len(images)
     with new_figure(1.7 * columns + 1.2, 2.15 * rows + 0.3) as figure:
+        # Titles are to stand clear of what is below the panels above.
+        figure.set_layout_engine("constrained", h_pad=0.1)
         grid = figure.subplots(rows, columns + 1, squeeze=False)
         for i, image in enumerate(images):
             block = grid[i * rows_an_image : (i + 1) * rows_an_image]
@@ -57,7 +59,7 @@ def figure_posteriors(
                 unused.axis("off")
             for axes, arrays, title in zip(panels, posteriors, titles, strict=False):
                 _panel(axes, {name: np.asarray(arrays[name]) for name in SHAPES}, i)
-                axes.set_title(title, pad=12)  # clear of what is below the panel above
+                axes.set_title(title)
         lines = [Line2D([], [], color=colour) for colour in (DATA, LATENT)]
         labels = ["posterior", "approximate posterior"]
         figure.legend(lines, labels, loc="outside lower center", ncols=2)
