@@ -123,6 +123,7 @@ def test_priors_of_the_codes_suit_the_trained_vae_better(evaluated: dict[str, An
     for name in ("mixture", "flow"):
         assert numbers[f"{name}_codes_nll"] < numbers["normal_codes_nll"]
         assert numbers[f"{name}_total_variation"] < numbers["normal_total_variation"]
+        assert numbers[f"{name}_total_variation_floor"] < numbers["normal_total_variation"]
         difference = numbers[f"{name}_log_evidence_mean"] - numbers["normal_log_evidence_mean"]
         gain = numbers[f"{name}_log_evidence_gain_mean"]
         assert gain == pytest.approx(difference, abs=1e-3)
