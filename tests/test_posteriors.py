@@ -317,6 +317,7 @@ def test_the_parts_of_the_gap_add_up_to_it_within_the_stated_error(
     # Each part is a quadrature of its own, and none is made of the others.
     assert (table["left"].abs() <= table["error"] + 1e-3).all()
     assert (table["error"] < 0.2).all()
+    assert (table["gap_error"] >= table["evidence_error"]).all()
     assert (table["family_gap"] > -table["error"]).all()
     assert (table["amortisation_gap"] >= 0).all()
     assert table["amortisation_gap"].mean() > 0.05

@@ -1,7 +1,6 @@
 """What is done with trained models, as functions of `dgmpipe` that the command line calls."""
 
 import contextlib
-import difflib
 import hashlib
 import math
 import shutil
@@ -20,7 +19,7 @@ from dgmpipe import evaluation
 from dgmpipe.arguments import as_type, to_tensor, whole_number
 from dgmpipe.commands.files import require_writable
 from dgmpipe.config.kinds import KINDS, FlowSettings
-from dgmpipe.config.read import settings_of
+from dgmpipe.config.read import settings_of, unknown_key
 from dgmpipe.data.datasets import Points
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.posterior import PosteriorGrid
@@ -122,6 +121,7 @@ def train(
     kind: str,
     points: Tensor | ArrayLike,
     folder: str | Path,
+    /,
     *,
     steps: int = 2000,
     batch_size: int = 256,
@@ -211,9 +211,7 @@ def _require_known(kind: str, settings: dict[str, Any]) -> None:
     known = [*own, "learning_rate_decay", "average", "precision"]
     for key in settings:
         if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f" (did you mean '{close[0]}'?)" if close else ""
-            raise UserError(f"{kind} has no setting '{key}'{hint}; choose of {', '.join(known)}")
+            raise UserError(unknown_key(key, kind, known))
 
 
 def _make_folder(folder: Path) -> None:

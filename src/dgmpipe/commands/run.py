@@ -9,6 +9,7 @@ from typing import NoReturn
 
 import yaml
 
+from dgmpipe.config.read import check_files
 from dgmpipe.errors import UserError
 
 __all__ = ["become", "project_folder", "snakemake_command"]
@@ -80,16 +81,8 @@ def _require_config(file: Path) -> None:
     """Refuse what Snakemake would answer by a traceback, or without the name of the file."""
     if file.is_dir():
         raise UserError(f"{file} is a folder; name a file of YAML for --configfile")
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise UserError(f"{file} is not text in UTF-8; a config is a file of YAML") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "cannot be read"
-        raise UserError(f"{file} is not YAML: {problem}{at}") from None
-    if not isinstance(content, dict):
+    check_files([file])
+    if not isinstance(yaml.safe_load(file.read_text(encoding="utf-8")), dict):
         raise UserError(f"{file} has no keys at the top level, such as models:")
 
 

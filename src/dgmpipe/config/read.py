@@ -18,7 +18,7 @@ from dgmpipe.config.kinds import KINDS, Family, Kind, ModelSettings
 from dgmpipe.config.sweeps import Point, expand
 from dgmpipe.errors import UserError
 
-__all__ = ["Config", "check_files", "read_config", "settings_of", "tier_changes"]
+__all__ = ["Config", "check_files", "read_config", "settings_of", "tier_changes", "unknown_key"]
 
 _Block = TypeVar("_Block", bound=BaseModel)
 _SEE = "see config/README.md"
@@ -154,7 +154,7 @@ def read_config(config: Mapping[str, Any]) -> Config:
 def _read(config: Mapping[str, Any]) -> Config:
     for key in config:
         if key not in _TOP:
-            raise UserError(_unknown_key(str(key), "the top level", _TOP))
+            raise UserError(unknown_key(str(key), "the top level", _TOP))
     for key in ("data", "models", "evaluation", "cluster"):
         if key not in config:
             raise UserError(f"key '{key}' is missing at the top level")
@@ -290,7 +290,7 @@ def _explain(error: ErrorDetails, kind: type[BaseModel], at: str) -> str:
     context = error.get("ctx", {})
     match name:
         case "extra_forbidden":
-            return _unknown_key(str(last), above, _keys_at(kind, parents))
+            return unknown_key(str(last), above, _keys_at(kind, parents))
         case "missing":
             return f"key '{last}' is missing at {above}"
         case "value_error":
@@ -325,7 +325,7 @@ def _contradictions(config: Config) -> Iterator[str]:
     for name in config.cluster.training_minutes:
         known = ["default", *dict.fromkeys([*KINDS, *config.models])]
         if name not in known:
-            yield _unknown_key(name, "cluster.training_minutes", known)
+            yield unknown_key(name, "cluster.training_minutes", known)
     for name, settings in config.models.items():
         start = settings.start
         if start is None:
@@ -416,7 +416,8 @@ def _one_of(names: list[str]) -> str:
     return f"one of {', '.join(names)}"
 
 
-def _unknown_key(unknown: str, where: str, known: list[str]) -> str:
+def unknown_key(unknown: str, where: str, known: list[str]) -> str:
+    """Say that a key is not among the known ones at a place, and which it may be meant for."""
     close = difflib.get_close_matches(unknown, known, n=1)
     hint = f" (did you mean '{close[0]}'?)" if close else ""
     return f"unknown key '{unknown}' at {where}{hint}; the allowed keys are {', '.join(known)}"

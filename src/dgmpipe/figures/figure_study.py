@@ -198,9 +198,10 @@ def _figure_of_rows(
 
 def _few_ticks(axis: Axis, values: pd.Series) -> None:
     """Label a logarithmic axis of few powers of ten by round numbers that keep apart."""
-    if values.max() < 100 * values.min():
-        short = values.max() < 10 * values.min()
-        axis.set_major_locator(MaxNLocator(4) if short else LogLocator(subs=(1, 3)))
+    reach = values.max() / values.min()
+    if reach < 100:
+        subs = (1, 2, 5) if reach < 20 else (1, 3)
+        axis.set_major_locator(MaxNLocator(4) if reach < 5 else LogLocator(subs=subs))
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_locator(NullLocator())
 
