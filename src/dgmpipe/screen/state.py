@@ -75,7 +75,7 @@ class State:
     doing: str = ""
     total: int = 0
     _done: set[int] = field(default_factory=set)
-    _begun: float = field(default_factory=time.monotonic)
+    _begun: float = field(default_factory=lambda: time.monotonic())  # looked up at each call
     _spent: dict[str, _Spent] = field(default_factory=dict)
     _left: tuple[float, float | None] = (-_ESTIMATE_EVERY, None)
 
