@@ -636,6 +636,32 @@ def test_a_model_of_another_kind_has_the_settings_that_both_kinds_share() -> Non
     assert (read.models["other"].num_layers, read.models["other"].width) == (6, 8)
 
 
+@pytest.mark.parametrize(
+    ("kind", "other", "settings"),
+    [
+        ("wgan", "gan", {"critic_steps": 7, "clip": 0.2, "clip_before_update": False}),
+        ("wgan", "wgan_gp", {"critic_steps": 7}),
+        ("wgan_gp", "gan", {"critic_steps": 7, "penalty": 3.0, "beta_1": 0.3, "beta_2": 0.4}),
+        ("dcgan", "gan", {"fresh_latent_points": False, "beta_1": 0.3, "beta_2": 0.4}),
+        (
+            *("vae", "flexible_vae"),
+            {"learning_rate": 0.3, "weight_decay": 0.2, "likelihood": "continuous_bernoulli"},
+        ),
+    ],
+)
+def test_a_relative_of_another_kind_loses_none_of_the_settings_that_it_has_as_well(
+    kind: str, other: str, settings: dict[str, Any]
+) -> None:
+    config = copy.deepcopy(TIERS["paper"])
+    common = {"steps": 9, "evaluate_every": 3, "checkpoint_every": 3, "width": 5}
+    if "gan" in kind:
+        common |= {"discriminator_learning_rate": 0.1, "generator_learning_rate": 0.2}
+    config["models"]["first"] = {"kind": kind, **common, **settings}
+    config["models"]["second"] = {"like": "first", "kind": other}
+    second = read_config(config).models["second"].model_dump()
+    assert second | common | settings == second
+
+
 def test_settings_have_the_papers_values_where_they_are_left_out() -> None:
     """Whatever a kind takes by default stands in paper.yaml as well."""
     paper = read_config(TIERS["paper"])

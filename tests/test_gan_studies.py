@@ -73,6 +73,7 @@ def test_the_studies_end_in_tables_and_figures(tmp_path: Path) -> None:
     folder = fresh_copy(tmp_path / "project")
     small = {
         "seeds": [0],
+        "models": {"best": {"steps": 2, "evaluate_every": 2}},
         "sweeps": {
             "gans": {"models": ["dcgan_random", "extragradient"], "latent_dim": [2]},
             "critics": {"models": ["gradient_penalty"], "steps": [2]},
@@ -86,10 +87,15 @@ def test_the_studies_end_in_tables_and_figures(tmp_path: Path) -> None:
             "gans": {"measures": ["energy.energy_distance", "energy.on_plateau"]},
             "critics": {"measures": ["critic.share", "critic.slope"], "log_y": ["critic.slope"]},
             "hyperparameters": {"measures": ["energy.energy_distance", "energy.on_plateau"]},
+            "best_gans": {
+                "models": ["best"],
+                "measures": ["energy.energy_distance", "training.processor_seconds"],
+                "log_y": ["energy.energy_distance"],
+            },
         },
     }
     (folder / "small.yaml").write_text(yaml.safe_dump(small), encoding="utf-8")
-    studies = ("gans", "critics", "hyperparameters")
+    studies = ("gans", "critics", "hyperparameters", "best_gans")
     configs = ["config/smoke.yaml", *(f"config/studies/{name}.yaml" for name in studies)]
     run = snakemake(folder, "--configfile", *configs, "small.yaml", "--", "study")
     assert run.returncode == 0, run.stderr[-5000:]
@@ -98,6 +104,7 @@ def test_the_studies_end_in_tables_and_figures(tmp_path: Path) -> None:
     }
     assert tables["gans"]["model"].tolist() == ["dcgan_random", "extragradient"]
     assert tables["gans"]["energy.on_plateau"].isin([0, 1]).all()
+    assert tables["best_gans"]["energy.energy_distance"].gt(0).all()
     assert tables["hyperparameters"]["batch_size"].tolist() == [16]
     assert tables["critics"]["critic.share"].between(0, 1, inclusive="neither").all()
     for name in tables:

@@ -216,11 +216,17 @@ class ImageSettings(ModelSettings):
     )
 
 
-class VAESettings(ImageSettings):
-    """The variational autoencoder of Section 4, trained with Adam on the ELBO."""
+class AutoencoderSettings(ImageSettings):
+    """Settings of every VAE."""
 
     learning_rate: Positive = documented("of Adam", 0.001)
     weight_decay: Weight = documented("of Adam", 0.00001)
+    likelihood: str = documented("p(x|z)", "bernoulli")
+
+
+class VAESettings(AutoencoderSettings):
+    """The variational autoencoder of Section 4, trained with Adam on the ELBO."""
+
     likelihood: Literal["bernoulli", "continuous_bernoulli"] = documented(
         "`bernoulli`, eq. (4), which is a pseudo-likelihood of grey values, or"
         " `continuous_bernoulli`, arXiv:1907.06845, a normalised density; with either the images"
@@ -229,11 +235,9 @@ class VAESettings(ImageSettings):
     )
 
 
-class FlexibleVAESettings(ImageSettings):
+class FlexibleVAESettings(AutoencoderSettings):
     """A VAE with a choice of approximate posterior, bound and likelihood; trained with Adam."""
 
-    learning_rate: Positive = documented("of Adam", 0.001)
-    weight_decay: Weight = documented("of Adam", 0.00001)
     likelihood: Literal["bernoulli", "continuous_bernoulli", "gaussian"] = documented(
         "as of a `vae`, or `gaussian` with one learned standard deviation of all pixels",
         "bernoulli",
@@ -277,11 +281,16 @@ class GANSettings(ImageSettings):
     generator_learning_rate: Positive = documented("γ_θ of eq. (32)")
 
 
-class DCGANSettings(GANSettings):
-    """The GAN of Section 5.1, whose discriminator classifies; trained with Adam."""
+class AdamSettings(GANSettings):
+    """Settings of a GAN that is trained with Adam."""
 
     beta_1: Fraction = documented("of Adam, for both networks", 0.5)
     beta_2: Fraction = documented("of Adam, for both networks", 0.999)
+
+
+class LatentPointSettings(GANSettings):
+    """Settings of a GAN that may use latent points twice."""
+
     fresh_latent_points: Switch = documented(
         "whether the generator is updated at new latent points, as published, or at those that the"
         " discriminator has just been trained on",
@@ -289,10 +298,15 @@ class DCGANSettings(GANSettings):
     )
 
 
-class WGANSettings(GANSettings):
-    """The Wasserstein GAN of Section 5.2, whose critic is clipped; trained with RMSprop."""
+class CriticSettings(GANSettings):
+    """Settings of a GAN whose critic may take several steps."""
 
     critic_steps: Count = documented("steps of the critic to each step of the generator", 5)
+
+
+class ClippingSettings(CriticSettings):
+    """Settings of a GAN whose critic may be clipped."""
+
     clip: Positive = documented("the critic's parameters are clipped to ±`clip`", 0.01)
     clip_batch_norm: Switch = documented(
         "whether those of its batch norms are clipped as well, as published", True
@@ -304,16 +318,28 @@ class WGANSettings(GANSettings):
     )
 
 
-class WGANGPSettings(GANSettings):
+class PenaltySettings(CriticSettings):
+    """Settings of a GAN whose critic may have a gradient penalty."""
+
+    penalty: Positive = documented("weight λ of the gradient penalty", 10)
+
+
+class DCGANSettings(AdamSettings, LatentPointSettings):
+    """The GAN of Section 5.1, whose discriminator classifies; trained with Adam."""
+
+
+class WGANSettings(ClippingSettings):
+    """The Wasserstein GAN of Section 5.2, whose critic is clipped; trained with RMSprop."""
+
+
+class WGANGPSettings(PenaltySettings, AdamSettings):
     """A Wasserstein GAN with a gradient penalty, arXiv:1704.00028; trained with Adam."""
 
-    critic_steps: Count = documented("steps of the critic to each step of the generator", 5)
-    penalty: Positive = documented("weight λ of the gradient penalty", 10)
     beta_1: Fraction = documented("of Adam, for both networks", 0)
     beta_2: Fraction = documented("of Adam, for both networks", 0.9)
 
 
-class AdversarialSettings(GANSettings):
+class AdversarialSettings(AdamSettings, LatentPointSettings, ClippingSettings, PenaltySettings):
     """A GAN of which the choices of Section 5, and some that came after, are settings.
 
     The defaults are those of the DCGAN.
@@ -348,23 +374,6 @@ class AdversarialSettings(GANSettings):
         " its step would have led",
         "adam",
     )
-    fresh_latent_points: Switch = documented(
-        "whether the generator is updated at new latent points, or at those that the critic has"
-        " just been trained on",
-        True,
-    )
-    beta_1: Fraction = documented("of Adam, for both networks", 0.5)
-    beta_2: Fraction = documented("of Adam, for both networks", 0.999)
-    clip: Positive = documented(
-        "with `clipping` the critic's parameters are clipped to ±`clip`", 0.01
-    )
-    clip_batch_norm: Switch = documented(
-        "whether those of its batch norms are clipped as well", True
-    )
-    clip_before_update: Switch = documented(
-        "whether they are clipped before each update or after it", True
-    )
-    penalty: Positive = documented("weight λ of the gradient penalty", 10)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -377,6 +386,12 @@ class AdversarialSettings(GANSettings):
             raise ValueError(
                 "has the optimizer extragradient, which steps both networks at once; set"
                 f" critic_steps to 1, not {self.critic_steps}"
+            )
+        if self.constraint == "gradient_penalty" and self.critic_batch_norm:
+            raise ValueError(
+                "has the constraint gradient_penalty, which is on the slope at one image, and a"
+                " critic with batch norms, of whose values each depends on the whole batch; set"
+                " critic_batch_norm to false"
             )
         return self
 

@@ -138,7 +138,7 @@ def read_config(config: Mapping[str, Any]) -> Config:
     as others, such as 1.0e+3. Models that are null are left out: a config that is laid over another
     has no other way to say so. A model that is `like` another has that model's settings but for
     those that it gives itself; if it is of another kind, those that both kinds have in common, such
-    as the steps.
+    as the steps and not the layers.
 
     Raises:
         UserError: If a key is unknown or missing, a value is not allowed, or two values do not go
@@ -239,14 +239,17 @@ def _model_blocks(models: Any) -> dict[str, dict[str, Any]]:
 
 
 def _shared(inherited: dict[str, Any], block: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a block has of one that it is like: of another kind what both kinds share."""
+    """Return what a block has of one that it is like: of another kind what both kinds share.
+
+    That is what their common bases have: a key such as `width`, which each flow has of its own, is
+    of another network there.
+    """
     kinds = inherited.get("kind"), block.get("kind")
     if None in kinds or kinds[0] == kinds[1] or not all(kind in KINDS for kind in kinds):
         return inherited
-    theirs, ours = (KINDS[str(kind)].settings for kind in kinds)
-    shared = next(c for c in theirs.__mro__ if c is not theirs and issubclass(ours, c))
-    assert issubclass(shared, BaseModel)
-    return {key: value for key, value in inherited.items() if key in shared.model_fields}
+    theirs, ours = (KINDS[str(kind)].settings.__mro__ for kind in kinds)
+    bases = [base for base in theirs if base in ours and issubclass(base, BaseModel)]
+    return {k: v for k, v in inherited.items() if any(k in base.model_fields for base in bases)}
 
 
 def _settings(name: str, block: Mapping[str, Any], at: str) -> ModelSettings:

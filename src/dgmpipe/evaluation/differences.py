@@ -34,17 +34,18 @@ def load_contributions(path: str | Path) -> Contributions:
 
 def generator_differences(
     energy: Mapping[str, tuple[float, Contributions]],
-    latent_dims: Mapping[str, int],
+    latent_dims: Mapping[str, int | str],
     test_clusters: Clusters | None = None,
 ) -> pd.DataFrame:
     """Return a row for each two generators: the second's energy distance less the first's.
 
     Two generators with latent spaces of one dimension have been given the same latent points, and
-    all are compared with the same test images.
+    all are compared with the same test images. Those of unequal dimensions are taken for
+    independent; their points are of one stream, but no two images have the same.
 
     Args:
         energy: The energy distance of each from M test images, and the contributions to it.
-        latent_dims: Dimension of the latent space of those that have one.
+        latent_dims: What names the latent space of those that have one, such as its dimension.
         test_clusters: Which test images depend on one another; none do if it is None.
 
     Returns:
@@ -78,7 +79,7 @@ def differences(
     files: Mapping[str, Sequence[str]],
     *,
     trainings: Sequence[tuple[str, int]],
-    latent_dims: dict[str, int],
+    latent_dims: dict[str, int | str],
     clusters: dict[str, int],
 ) -> pd.DataFrame:
     """Return `generator_differences` of each seed, between those that have it, from files.
@@ -86,7 +87,7 @@ def differences(
     Args:
         files: `numbers`, energy.json, and `contributions`, energy.npz, of each model and seed.
         trainings: Generator and seed of each.
-        latent_dims: Dimension of the latent space of those that have one.
+        latent_dims: What names the latent space of those that have one, such as its dimension.
         clusters: Arguments of `Clusters.in_order`, by which test images depend on one another.
     """
     paths = zip(files["numbers"], files["contributions"], strict=True)

@@ -147,12 +147,13 @@ def summarise_seeds(table: pd.DataFrame, keys: Sequence[str] = ("model",)) -> pd
 
     Example:
         >>> table = pd.DataFrame({"model": ["a", "a"], "seed": [0, 1], "loss": [1.0, 3.0]})
+        >>> table["standard_error"] = 0.1
         >>> summarise_seeds(table).round(3).to_dict("records")
         [{'model': 'a', 'seeds': 2, 'loss_mean': 2.0, 'loss_sd': 1.414}]
     """
     groups = table.groupby(list(keys), sort=False)
     without = (*keys, "seed")
-    columns = [c for c in table if c not in without and not str(c).endswith("_standard_error")]
+    columns = [c for c in table if c not in without and not str(c).endswith("standard_error")]
     numbers = groups[columns]
     statistics = numbers.agg(["mean", "std"]).rename(columns={"std": "sd"}, level=1)
     statistics.columns = ["_".join(pair) for pair in statistics.columns]

@@ -480,7 +480,10 @@ def _generator_tables(config: Config) -> list[Exhibit]:
             },
             {
                 "trainings": evaluated_trainings(config, compared),
-                "latent_dims": {m: config.setting(m, "latent_dim") for m in compared if m != REAL},
+                # A pixel flow's latent points have the pixels' dimensions, which are the data's.
+                "latent_dims": {
+                    m: config.setting(m, "latent_dim") or "pixels" for m in compared if m != REAL
+                },
                 "clusters": config.data.images.test_clusters.model_dump(),
             },
         )
