@@ -401,6 +401,10 @@ MISTAKES = {
         _delete("cluster.training_minutes.default"),
         "cluster training_minutes needs a key 'default'",
     ),
+    "two models of one title": (
+        _set("models.other", {"like": "wgan_vae", "title": "VAE"}),
+        "models.vae and models.other have one title, 'VAE'; give one of them another by the key",
+    ),
     "no models": (_set("models", {}), "models must have at least 1 of them, not 0"),
     "missing key": (_delete("models.vae.steps"), "key 'steps' is missing at models.vae"),
     "missing block": (_delete("data.moons"), "key 'moons' is missing at data"),

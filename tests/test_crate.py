@@ -18,14 +18,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from dgmpipe.commands.app import main
+from dgmpipe.config import read_config
 from dgmpipe.evaluation.flow_report import evaluate_flow
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.files import write_json
 from dgmpipe.models.storage import save_weights, untrained_model
 from dgmpipe.pages.crate import MANIFEST, METADATA, write_crate
+from dgmpipe.pages.verify import TABLES, numbers
 from dgmpipe.plan.trainings import effective_settings, trainings
 from made_up_tier import write_tier
 
@@ -47,9 +50,9 @@ def tier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     summary = {"kind": "realnvp", "hyperparameters": settings}
     write_json(summary, folder / FLOW / "summary.json")
     subject = Subject(seed=0, settings=settings, folder=folder / FLOW)
-    numbers = evaluate_flow(subject, **config.evaluation.flows.model_dump())["numbers"]
+    found = evaluate_flow(subject, **config.evaluation.flows.model_dump())["numbers"]
     rows = pd.read_csv(folder / "tables/flows.csv").set_index("model")
-    of_flow = {name: value for name, value in numbers.items() if name in rows}
+    of_flow = {name: value for name, value in found.items() if name in rows}
     rows.loc["realnvp", list(of_flow)] = list(of_flow.values())
     rows.to_csv(folder / "tables/flows.csv")
     return folder
@@ -168,6 +171,18 @@ def test_an_unchanged_crate_agrees_and_says_what_can_be_recomputed(crate: Path) 
     assert re.search(r"^  wgan_vae: energy_distance, ", result.output, re.M)
 
 
+def test_whatever_can_be_recomputed_stands_in_a_table() -> None:
+    paper = ROOT / "docs/paper-tier"
+    known = numbers(read_config(yaml.safe_load((paper / "config.yaml").read_text("utf-8"))))
+    assert {evaluation.name for evaluation in known.values()} == TABLES.keys()
+    tables = {name: pd.read_csv(paper / f"tables/{name}.csv") for name in TABLES.values()}
+    for number, evaluation in known.items():
+        column, model = number.split("/")
+        table = tables[TABLES[evaluation.name]]
+        assert column in table
+        assert model in set(table["model"])
+
+
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
@@ -220,6 +235,7 @@ def test_a_number_that_its_weights_do_not_give_is_found(
         ("kl", "the crate has no number kl; it has kl/realnvp, "),
         ("kl/nobody", "the crate has no number kl/nobody"),
         ("kl/realnvp/7", "realnvp has no seed 7; it has 0"),
+        ("test_rejected/vae", "the crate's table generators has no test_rejected of vae; name"),
         ("energy_distance/vae", "the crate has no images, and "),
     ],
 )

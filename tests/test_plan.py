@@ -83,6 +83,22 @@ def test_the_paper_has_eleven_figures() -> None:
     assert [int(name.split("_")[1]) for name in figures] == list(range(1, 12))
 
 
+def test_minutes_of_an_unknown_evaluation_get_a_sentence() -> None:
+    minutes = LAPTOP["cluster"]["evaluation_minutes"] | {"evidnece": 600}
+    config = _config(cluster=LAPTOP["cluster"] | {"evaluation_minutes": minutes})
+    with pytest.raises(UserError, match="unknown key 'evidnece' at cluster"):
+        exhibits(config)
+
+
+def test_figures_of_a_study_show_a_seed_that_all_models_have() -> None:
+    models = {name: block | {"seeds": [1]} for name, block in LAPTOP["models"].items()}
+    models["classifier"] = LAPTOP["models"]["classifier"]
+    config = _config(seeds=[0, 1], models=models, evaluation=LAPTOP["evaluation"] | {"prior": {}})
+    files = str([exhibit.files for exhibit in exhibits(config)])
+    assert "vae/seed_1/prior.npz" in files
+    assert "/seed_0/" not in files.replace("classifier/seed_0", "")
+
+
 @pytest.mark.parametrize("model", [name for name in LAPTOP["models"] if name != "vae"])
 def test_any_model_can_be_left_out(model: str) -> None:
     names = _names(_models(**{model: None}))

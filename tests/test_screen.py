@@ -44,7 +44,6 @@ SETTINGS = SimpleNamespace(
     stdout=False,
     show_failed_logs=True,
 )
-Emit = Callable[..., list[logging.LogRecord]]
 
 
 def record(message: str = "", level: int = logging.INFO, **fields: Any) -> logging.LogRecord:

@@ -27,7 +27,6 @@ ROOT = Path(__file__).parent.parent
 NO_MLFLOW = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
 # The command `dgmpipe`, whether it is installed or not.
-DGMPIPE = [sys.executable, "-c", "from dgmpipe.commands.app import main; main()"]
 
 
 def snakemake(

@@ -97,7 +97,7 @@ def likelihood(model: nn.Module | str | Path, points: Tensor | ArrayLike) -> Ten
 
 
 def posterior(
-    image: Tensor | ArrayLike, model: nn.Module | str | Path = "vae", *, resolution: int = 500
+    image: Tensor | ArrayLike, model: nn.Module | str | Path = "vae", *, resolution: int = 300
 ) -> PosteriorGrid:
     """Return the posterior of one image on the latent plane of a VAE, eq. (20), with log p(x).
 

@@ -1,7 +1,7 @@
 """The blocks of the config other than the models: data, evaluation, cluster, sweeps, studies."""
 
 from itertools import chain
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -383,12 +383,13 @@ class Study(Block):
         " `transport`, `critic`, `solvers`, `quality`, `split`, `prior`), a dot and a number that"
         " it gives, such as `flow.kl`; or `training.processor_seconds`"
     )
-    lines: dict[str, list[str]] = documented(
-        "by measure, numbers that are drawn as lines across its panel, such as what the truth has",
+    lines: dict[str, Annotated[list[str], Field(max_length=3)]] = documented(
+        "by measure, up to three numbers that are drawn as lines across its panel, such as what the"
+        " truth has",
         {},
     )
     log_x: Switch = documented("whether the axis is logarithmic", False)
-    log_y: Annotated[list[str], Field()] = documented("measures with a logarithmic axis", [])
+    log_y: list[str] = documented("measures with a logarithmic axis", [])
     note: str = documented("what is to be known of the answer", "")
 
     @model_validator(mode="after")
@@ -440,6 +441,3 @@ class General(Block):
         " settings, data, code and seed are theirs",
         False,
     )
-
-
-Combine = Literal["product", "zip"]

@@ -521,7 +521,7 @@ KINDS: dict[str, Kind] = {
     ),
     "vae": Kind("VAE", "vae", VAESettings, "dgmpipe.models.vae:VAETask", "images", 30),
     "flexible_vae": Kind(
-        "VAE",
+        "Flexible VAE",
         "vae",
         FlexibleVAESettings,
         "dgmpipe.models.flexible_vae:FlexibleVAETask",
@@ -542,7 +542,7 @@ KINDS: dict[str, Kind] = {
         60,
     ),
     "pixel_flow": Kind(
-        "Flow matching",
+        "Flow matching of pixels",
         "diffusion",
         PixelFlowSettings,
         "dgmpipe.models.pixel_flow:PixelFlowTask",

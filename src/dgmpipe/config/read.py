@@ -115,14 +115,14 @@ class Config:
 
     def title(self, model: str) -> str:
         """Return what a model is called in figures, tables and captions."""
-        settings = self.models[model]
-        if settings.title:
-            return settings.title
         for points in self.sweeps.values():
             for point in points:
                 if point.name == model:
                     values = ", ".join(f"{k} {v}" for k, v in point.values.items())
                     return f"{self.title(point.model)}, {values.replace('_', ' ')}"
+        settings = self.models[model]
+        if settings.title:
+            return settings.title
         # The paper's names say what starts from where; another name speaks for itself.
         kind = self.kind(model).title
         if settings.start is None:
@@ -350,6 +350,7 @@ def _contradictions(config: Config) -> Iterator[str]:
                         f"models.{name}.{key} must be {theirs}, as models.{start}.{key} is: it"
                         f" starts from that generator; not {ours}"
                     )
+    yield from _titles(config)
     yield from _circles(config)
     yield from _seeds(config)
     sizes = {name: config.models[name].held_out_size for name in config.of_family("gan")}
@@ -378,6 +379,19 @@ def _contradictions(config: Config) -> Iterator[str]:
             for measure in named:
                 if measure not in study.measures:
                     yield f"studies.{name}.{key} names {measure}, which measures does not"
+
+
+def _titles(config: Config) -> Iterator[str]:
+    """Say of two models that figures and tables could not tell apart."""
+    named: dict[tuple[bool, str], str] = {}
+    for name in config.models:
+        at = config.kind(name).family == "flow", config.title(name)
+        if at in named:
+            yield (
+                f"models.{named[at]} and models.{name} have one title, {at[1]!r}; give one of them"
+                " another by the key title"
+            )
+        named[at] = name
 
 
 def _seeds(config: Config) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The generator that the VAE and both GANs share."""
+"""The generator that VAEs, GANs and flows of codes share."""
 
 import torch
 from numpy.typing import ArrayLike

@@ -1,4 +1,4 @@
-"""What a model brings to the training loop."""
+"""Interface between a model and the training loop."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping

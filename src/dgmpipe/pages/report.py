@@ -156,7 +156,6 @@ def _contents(tier: Tier, captions: Mapping[str, Caption], configs: Path) -> dic
         "tally": _tally(statements),
         "claims": [e for e in shown if e.section == CLAIMS],
         "published": _published(published),
-        "shown": shown,
         "figures": [e for e in shown if e.image],
         "sections": [
             {"id": _section_id(name), "title": name, "shown": of_section}
@@ -373,7 +372,6 @@ def _statement(statement: "Statement", tier: Tier, shown: list[_Shown]) -> dict[
     mark, kind = _MARKS[claim.decision] if claim.decision else ("–", "missing")
     holds_in, effect, interval, within, between = effect_cells(claim)
     return {
-        "where": statement.where,
         "links": list(_places(statement.where, shown)),
         "paper": statement.paper,
         "ours": claim.text,

@@ -8,7 +8,8 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+import pooch
 
 from dgmpipe.config import Config
 from dgmpipe.errors import UserError
@@ -20,12 +21,20 @@ from dgmpipe.pages.tiers import Tier
 from dgmpipe.plan.evaluations import EVALUATIONS, REAL, Evaluation, evaluated_seeds, subjects
 from dgmpipe.plan.trainings import effective_settings, image_folder
 
-__all__ = ["Recomputed", "check_sums", "numbers", "opened", "recompute", "unpacked"]
+__all__ = ["TABLES", "Recomputed", "check_sums", "numbers", "opened", "recompute", "unpacked"]
 
 # Another processor rounds otherwise, which is far less than what another sample of images or
 # points would change. Numbers without a standard error have to agree to a thousandth.
 ERRORS, SHARE = 0.1, 1e-3
-_TABLES = ("flows", "vae_evidence", "generators")
+# The table that has an evaluation's numbers; those of other evaluations are for studies.
+TABLES = {
+    "evaluate_flow": "flows",
+    "evidence": "vae_evidence",
+    "energy_test": "generators",
+    "sample_quality": "generators",
+    "transport_costs": "transport",
+    "examine_critic": "critics",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,12 +133,10 @@ def unpacked(archive: zipfile.ZipFile) -> Iterator[Tier]:
 def numbers(config: Config) -> dict[str, Evaluation]:
     """Return what can be recomputed, such as "kl/otflow", and the evaluation that has it."""
     known: dict[str, Evaluation] = {}
-    for evaluation in EVALUATIONS:
+    for evaluation in (e for e in EVALUATIONS if e.name in TABLES):
         for model in subjects(config, evaluation):
             found = [] if model == REAL else evaluation.numbers(config, model)
-            for column in (name for name in found if name in COLUMNS):
-                # Of two that have one, the tables are by the first; the other is for studies.
-                known.setdefault(f"{column}/{model}", evaluation)
+            known |= {f"{column}/{model}": evaluation for column in found if column in COLUMNS}
     return known
 
 
@@ -156,8 +163,12 @@ def recompute(tier: Tier, number: str, data: Path) -> Recomputed:
     if seed_text and seed_text not in map(str, seeds):
         raise UserError(f"{model} has no seed {seed_text}; it has {', '.join(map(str, seeds))}")
     seed, evaluation = int(seed_text or config.shown_seed), known[f"{column}/{model}"]
-    table = next(name for name in _TABLES if _has(tier, name, model, column))
+    table = TABLES[evaluation.name]
     row = tier.of_seed(seed).row(table, model=model)
+    if math.isnan(row.get(column, math.nan)):
+        raise UserError(
+            f"the crate's table {table} has no {column} of {model}; name another number"
+        )
     folder = tier.folder / "models"
     judges = config.of_family("judge") if evaluation.judged else []
     subject = Subject(
@@ -172,14 +183,6 @@ def recompute(tier: Tier, number: str, data: Path) -> Recomputed:
     made = load_function(evaluation.function)(subject, **arguments)
     error = row.get(COLUMNS[column].error, math.nan)
     return Recomputed(float(row[column]), float(made["numbers"][column]), float(error))
-
-
-def _has(tier: Tier, table: str, model: str, column: str) -> bool:
-    try:
-        rows: Any = tier.table(table)
-    except FileNotFoundError:
-        return False
-    return column in rows and model in set(rows["model"])
 
 
 def _images(config: Config, data: Path) -> Path:
@@ -197,6 +200,6 @@ def _images(config: Config, data: Path) -> Path:
                 f"the crate has no images, and {path} is not there; run snakemake --cores 1"
                 " fetch_images, or name the folder of such folders by --data"
             )
-        if digest and hashlib.md5(path.read_bytes()).hexdigest() != digest:
+        if digest and pooch.file_hash(str(path), alg="md5") != digest:
             raise UserError(f"{path} is not what the crate's models were trained on")
     return folder

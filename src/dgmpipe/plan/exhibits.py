@@ -6,6 +6,7 @@ from typing import Any
 
 from dgmpipe.config import Config
 from dgmpipe.config.kinds import KINDS
+from dgmpipe.config.read import unknown_key
 from dgmpipe.config.sweeps import Point
 from dgmpipe.errors import UserError
 from dgmpipe.plan.evaluations import (
@@ -170,7 +171,15 @@ def figure_of_model(config: Config, figure: str, model: str, seed: int) -> Exhib
 
 
 def exhibits(config: Config) -> list[Exhibit]:
-    """Return every figure and table that the models of the config allow, in the paper's order."""
+    """Return every figure and table that the models of the config allow, in the paper's order.
+
+    Raises:
+        UserError: If the config names an evaluation, or a number of one, that there is not.
+    """
+    known = ["default", "energy_floor", *(evaluation.name for evaluation in EVALUATIONS)]
+    for name in config.cluster.evaluation_minutes:
+        if name not in known:
+            raise UserError(unknown_key(name, "cluster.evaluation_minutes", known))
     makers: list[Callable[[Config], list[Exhibit]]] = [
         _problem,
         _objective,
@@ -354,7 +363,7 @@ def prior_exhibits(config: Config) -> list[Exhibit]:
             f"Priors of {config.title(model)}",
             VAES,
             "dgmpipe.figures.figure_priors:from_files",
-            {"arrays": [_evaluated(model, config.seeds[0], "prior.npz")]},
+            {"arrays": [_evaluated(model, config.shown_seed, "prior.npz")]},
             {"titles": dict(zip(PRIORS, _prior_titles(config), strict=True))},
             "figure_priors",
             {"model": model},
@@ -567,7 +576,7 @@ def _posteriors(config: Config, study: str, models: list[str], about: dict[str, 
         f"Study {study}: posteriors",
         VAES,
         "dgmpipe.figures.figure_posteriors:from_files",
-        {"arrays": [_evaluated(model, config.seeds[0], "posterior.npz") for model in models]},
+        {"arrays": [_evaluated(model, config.shown_seed, "posterior.npz") for model in models]},
         {"titles": [config.title(model) for model in models]},
         "study_posteriors",
         about | {"models": models},
@@ -613,7 +622,7 @@ def study_exhibits(config: Config) -> list[Exhibit]:
     Raises:
         UserError: If a study measures what there is not.
     """
-    found = []
+    found: list[Exhibit] = []
     for name, study in config.studies.items():
         points = config.points(name)
         files: Files = {}

@@ -201,8 +201,8 @@ def _digest(path: Path) -> str:
 
 def main() -> None:
     """Exit with one sentence if the tier of a config file, the argument, needs a training."""
-    config = read_config(yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8")))
     try:
+        config = read_config(yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8")))
         require_released(config, Path("results", config.tier))
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -153,7 +153,6 @@ class Record:
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            content.pop("folder", None)  # which records once had
             record = cls(**content)
             alive = os.path.getmtime(path)
             if record.status == "RUNNING" and is_gone(record.process, time.time() - alive):

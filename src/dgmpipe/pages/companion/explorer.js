@@ -240,7 +240,7 @@ function picture(label) {
   return canvas;
 }
 
-export function swatch(fill, text) {
+function swatch(fill, text) {
   const box = make("i");
   box.style.background = fill;
   return make("span", { className: "swatch" }, box, text);
