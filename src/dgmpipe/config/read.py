@@ -329,6 +329,24 @@ def _contradictions(config: Config) -> Iterator[str]:
         known = ["default", *dict.fromkeys([*KINDS, *config.models])]
         if name not in known:
             yield unknown_key(name, "cluster.training_minutes", known)
+    yield from _starts(config)
+    yield from _titles(config)
+    yield from _circles(config)
+    yield from _seeds(config)
+    sizes = {name: config.models[name].held_out_size for name in config.of_family("gan")}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{size} in models.{name}" for name, size in sizes.items())
+        yield f"held_out_size must be the same for all GANs, to be compared; it is {listed}"
+    if len(judges := config.of_family("judge")) > 1:
+        yield f"there can be one judge of images, not {len(judges)}: {', '.join(judges)}"
+    prior = config.evaluation.prior
+    if prior is not None and (prior.flow not in KINDS or KINDS[prior.flow].family != "flow"):
+        flows = [name for name, kind in KINDS.items() if kind.family == "flow"]
+        yield f"evaluation.prior.flow must be {_one_of(flows)}, not {prior.flow!r}"
+    yield from _studies(config)
+
+
+def _starts(config: Config) -> Iterator[str]:
     for name, settings in config.models.items():
         start = settings.start
         if start is None:
@@ -350,19 +368,9 @@ def _contradictions(config: Config) -> Iterator[str]:
                         f"models.{name}.{key} must be {theirs}, as models.{start}.{key} is: it"
                         f" starts from that generator; not {ours}"
                     )
-    yield from _titles(config)
-    yield from _circles(config)
-    yield from _seeds(config)
-    sizes = {name: config.models[name].held_out_size for name in config.of_family("gan")}
-    if len(set(sizes.values())) > 1:
-        listed = ", ".join(f"{size} in models.{name}" for name, size in sizes.items())
-        yield f"held_out_size must be the same for all GANs, to be compared; it is {listed}"
-    if len(judges := config.of_family("judge")) > 1:
-        yield f"there can be one judge of images, not {len(judges)}: {', '.join(judges)}"
-    prior = config.evaluation.prior
-    if prior is not None and (prior.flow not in KINDS or KINDS[prior.flow].family != "flow"):
-        flows = [name for name, kind in KINDS.items() if kind.family == "flow"]
-        yield f"evaluation.prior.flow must be {_one_of(flows)}, not {prior.flow!r}"
+
+
+def _studies(config: Config) -> Iterator[str]:
     for name, study in config.studies.items():
         if not re.fullmatch(r"[\w-]+", name):
             yield f"studies.{name}: a study's name has letters, digits, - and _, as it names files"
