@@ -616,6 +616,40 @@ def _image_flows(
     ]
 
 
+def _measured(config: Config, name: str) -> tuple[Files, dict[str, list[str]]]:
+    """Return by source, such as "flow", the files of a study's measures and the models they are of.
+
+    Raises:
+        UserError: If a measure is none.
+    """
+    study, points = config.studies[name], config.points(name)
+    files: Files = {}
+    models: dict[str, list[str]] = {}
+    for measure in study.numbers:
+        source, _, number = measure.partition(".")
+        key = "measures" if measure in study.measures else "lines"
+        at = f"studies.{name}.{key} names {measure}"
+        if measure == TIME:
+            models[source] = [point.name for point in points]
+            files[source] = _of_trainings(config, models[source], "time.json")
+            continue
+        if source not in measurable():
+            raise UserError(
+                f"{at}; what can be measured is {', '.join(measurable())}, as in flow.kl"
+            )
+        evaluation = measurable()[source]
+        able = subjects(config, evaluation)
+        models[source] = [point.name for point in points if point.name in able]
+        if not models[source]:
+            asked = f"point of {study.sweep}" if study.sweep else "of its models"
+            raise UserError(f"{at}; there is no {source} of any {asked}")
+        known = {n for model in models[source] for n in evaluation.numbers(config, model)}
+        if number not in known:
+            raise UserError(f"{at}; of {source} there is {', '.join(sorted(known))}")
+        files[source] = _of_all(config, models[source], evaluation.outputs["numbers"])
+    return files, models
+
+
 def study_exhibits(config: Config) -> list[Exhibit]:
     """Return the table and the figure of each study.
 
@@ -625,30 +659,7 @@ def study_exhibits(config: Config) -> list[Exhibit]:
     found: list[Exhibit] = []
     for name, study in config.studies.items():
         points = config.points(name)
-        files: Files = {}
-        models: dict[str, list[str]] = {}
-        for measure in study.numbers:
-            source, _, number = measure.partition(".")
-            key = "measures" if measure in study.measures else "lines"
-            at = f"studies.{name}.{key} names {measure}"
-            if measure == TIME:
-                models[source] = [point.name for point in points]
-                files[source] = _of_trainings(config, models[source], "time.json")
-                continue
-            if source not in measurable():
-                raise UserError(
-                    f"{at}; what can be measured is {', '.join(measurable())}, as in flow.kl"
-                )
-            evaluation = measurable()[source]
-            able = subjects(config, evaluation)
-            models[source] = [point.name for point in points if point.name in able]
-            if not models[source]:
-                asked = f"point of {study.sweep}" if study.sweep else "of its models"
-                raise UserError(f"{at}; there is no {source} of any {asked}")
-            known = {n for model in models[source] for n in evaluation.numbers(config, model)}
-            if number not in known:
-                raise UserError(f"{at}; of {source} there is {', '.join(sorted(known))}")
-            files[source] = _of_all(config, models[source], evaluation.outputs["numbers"])
+        files, models = _measured(config, name)
         drawn: dict[str, Any] = {
             "x": study.x or "model",
             "measures": study.measures,
