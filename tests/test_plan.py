@@ -77,6 +77,15 @@ def test_rules_have_names_of_their_own(study: Path | None) -> None:
     assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize("tier", ["config", "smoke", "paper"])
+def test_all_studies_go_over_a_tier_at_once(tier: str) -> None:
+    config = copy.deepcopy(LAPTOP)
+    for path in (ROOT / f"config/{tier}.yaml", *sorted((ROOT / "config/studies").glob("*.yaml"))):
+        update_config(config, yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert {"gans", "critics", "flows", "posteriors"} <= read_config(config).studies.keys()
+    assert exhibits(read_config(config))
+
+
 def test_the_paper_has_eleven_figures() -> None:
     claims, *figures = [exhibit.name for exhibit in exhibits(_config()) if exhibit.is_figure]
     assert claims == "claims_figure"
