@@ -26,8 +26,6 @@ ROOT = Path(__file__).parent.parent
 # For runs of which MLflow is not looked at: a fresh database takes seconds, a refusal takes none.
 NO_MLFLOW = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
-# The command `dgmpipe`, whether it is installed or not.
-
 
 def snakemake(
     folder: Path, *arguments: str, alone: bool = False, **environment: str

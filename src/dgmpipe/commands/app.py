@@ -702,7 +702,7 @@ def verify(crate: Path, number: str | None, data: Path) -> int:
             if number is None:
                 click.echo("to recompute, as COLUMN/MODEL:")
                 columns: dict[str, list[str]] = {}
-                for name in numbers(tier.config):
+                for name in numbers(tier):
                     column, model = name.split("/")
                     columns.setdefault(model, []).append(column)
                 for model, of_model in columns.items():

@@ -130,13 +130,17 @@ def unpacked(archive: zipfile.ZipFile) -> Iterator[Tier]:
         yield Tier(Path(folder, "results", tiers.pop()))
 
 
-def numbers(config: Config) -> dict[str, Evaluation]:
+def numbers(tier: Tier) -> dict[str, Evaluation]:
     """Return what can be recomputed, such as "kl/otflow", and the evaluation that has it."""
-    known: dict[str, Evaluation] = {}
+    config, known = tier.config, dict[str, Evaluation]()
     for evaluation in (e for e in EVALUATIONS if e.name in TABLES):
         for model in subjects(config, evaluation):
-            found = [] if model == REAL else evaluation.numbers(config, model)
-            known |= {f"{column}/{model}": evaluation for column in found if column in COLUMNS}
+            if model == REAL:
+                continue
+            row = tier.row(TABLES[evaluation.name], model=model)
+            for column in evaluation.numbers(config, model):
+                if column in COLUMNS and not math.isnan(row.get(column, math.nan)):
+                    known[f"{column}/{model}"] = evaluation
     return known
 
 
@@ -155,7 +159,7 @@ def recompute(tier: Tier, number: str, data: Path) -> Recomputed:
     config = tier.config
     column, _, rest = number.partition("/")
     model, _, seed_text = rest.partition("/")
-    known = numbers(config)
+    known = numbers(tier)
     if f"{column}/{model}" not in known:
         some = ", ".join(name for name in known if name.split("/")[0] in ("kl", "energy_distance"))
         raise UserError(f"the crate has no number {number}; it has {some} and others")
@@ -163,12 +167,7 @@ def recompute(tier: Tier, number: str, data: Path) -> Recomputed:
     if seed_text and seed_text not in map(str, seeds):
         raise UserError(f"{model} has no seed {seed_text}; it has {', '.join(map(str, seeds))}")
     seed, evaluation = int(seed_text or config.shown_seed), known[f"{column}/{model}"]
-    table = TABLES[evaluation.name]
-    row = tier.of_seed(seed).row(table, model=model)
-    if math.isnan(row.get(column, math.nan)):
-        raise UserError(
-            f"the crate's table {table} has no {column} of {model}; name another number"
-        )
+    row = tier.of_seed(seed).row(TABLES[evaluation.name], model=model)
     folder = tier.folder / "models"
     judges = config.of_family("judge") if evaluation.judged else []
     subject = Subject(
