@@ -82,6 +82,15 @@ def test_a_config_is_compared_with_the_file_of_its_tier() -> None:
     assert tier_changes(config | {"tier": "mine"}, ROOT / "config") == []
 
 
+def test_what_a_tiers_file_leaves_at_its_default_is_compared_as_well() -> None:
+    config = copy.deepcopy(TIERS["paper"])
+    config["models"]["vae"] |= {"precision": "bfloat16", "average": 0, "title": "ours"}
+    config["models"]["mine"] = {"like": "vae", "average": 0.9}
+    config["data"]["images"]["folder"] = "a folder with the same files"
+    changes = ["models.vae.precision: bfloat16 instead of float32"]
+    assert tier_changes(config, ROOT / "config") == changes
+
+
 def test_a_tier_of_few_keys_is_compared_with_all_that_it_is_laid_over() -> None:
     config: dict[str, Any] = {}
     for name in ("config", "fashion"):

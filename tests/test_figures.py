@@ -442,6 +442,14 @@ def test_figure_11_draws_the_mean_of_the_seeds_in_the_band_between_them():
     assert not figure_11(some_curves(1), some_floor()).axes[0].collections
 
 
+def test_figure_11_tells_many_of_one_kind_apart():
+    (curve, *_) = some_curves(1)
+    curves = [curve._replace(title=str(place)) for place in range(20)]
+    lines = figure_11(curves, some_floor()).axes[0].lines[:20]
+    looks = {(line.get_marker(), line.get_markerfacecolor()) for line in lines}
+    assert len(looks) >= 2 * len(style.SERIES_MARKERS) + 1
+
+
 def test_figure_11_has_the_floor_of_real_images():
     floor = some_floor()
     axes = figure_11(some_curves(1), floor).axes[0]
@@ -597,6 +605,14 @@ def test_a_study_of_what_is_no_number_has_a_row_for_each_value():
     drawn = dict(zip(of_a.lines[0].get_ydata().round(), of_a.lines[0].get_xdata(), strict=True))
     assert drawn == {0: mean["bernoulli"], 1: mean["continuous_bernoulli"]}
     assert [text.get_text() for text in figure.legends[0].texts] == ["A", "B"]
+
+
+def test_a_study_of_what_is_true_or_not_has_a_row_for_each():
+    table = some_study().assign(standardised=some_study()["noise"] == 0.01)
+    titles = {"a": "A", "b": "B"}
+    figure = figure_study(table, x="standardised", measures=["flow.kl"], titles=titles)
+    (axes,) = panels(figure)
+    assert {tick.get_text() for tick in axes.get_yticklabels()} == {"true", "false"}
 
 
 def test_a_study_of_models_has_a_row_for_each() -> None:

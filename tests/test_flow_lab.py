@@ -216,6 +216,26 @@ def test_the_divergence_by_quadrature_is_that_of_held_out_points(measure: Measur
     assert exact["kl"] == pytest.approx(sampled["kl"], abs=error)
 
 
+def test_a_swept_value_that_is_null_has_a_word(tmp_path: Path) -> None:
+    for place in (0, 1):
+        (tmp_path / str(place)).write_text(json.dumps({"kl": place}))
+    values: list[dict[str, Any]] = [{"start": None}, {"start": "vae"}]
+    table = study_table(
+        {"flow": [str(tmp_path / "0"), str(tmp_path / "1")]},
+        points=[
+            {"name": f"a@{place}", "model": "a", "values": value, "seeds": [0]}
+            for place, value in enumerate(values)
+        ],
+        models={"flow": ["a@0", "a@1"]},
+        measures=["flow.kl"],
+    )
+    table.to_csv(tmp_path / "table.csv", index=False)
+    assert pd.read_csv(tmp_path / "table.csv")["start"].tolist() == ["none", "vae"]
+    params: dict[str, Any] = {"x": "start", "measures": ["flow.kl"], "titles": {"a": "A"}}
+    drawn = from_files({"table": [str(tmp_path / "table.csv")]}, **params)
+    assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == ["none", "vae"]
+
+
 @pytest.mark.slow
 def test_the_study_of_the_flows_ends_in_a_table_and_a_figure(
     study: Config, measure: Measure

@@ -274,6 +274,12 @@ def test_models_are_trained_after_those_that_they_start_from() -> None:
     assert third == ["third"]
 
 
+def test_a_judge_may_be_where_no_seed_is_the_tiers() -> None:
+    names = [name for name in LAPTOP["models"] if name != "classifier"]
+    config = _models(**{name: LAPTOP["models"][name] | {"seeds": [1, 2]} for name in names})
+    assert (config.shown_seed, config.seeds_of("classifier")) == (1, [1])
+
+
 def test_a_judge_is_trained_once_for_all_seeds() -> None:
     found = trainings(_config(seeds=[0, 3]))
     expected = {(name, seed) for name in LAPTOP["models"] for seed in (0, 3)}

@@ -1,6 +1,7 @@
 """Released trainings: taken where settings, data, code and seed are theirs, and nowhere else."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import yaml
 
 from dgmpipe.config import Config, read_config
 from dgmpipe.errors import UserError
+from dgmpipe.evaluation.tables import training_times
 from dgmpipe.files import write_json
 from dgmpipe.pages.companion.packing import packed_snapshots
 from dgmpipe.pages.exhibit import training_row
@@ -65,7 +67,7 @@ def results(root: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_was_released_is_taken_to_the_byte(root: Path, results: Path, tmp_path: Path) -> None:
+def test_what_was_released_is_taken_as_it_was(root: Path, results: Path, tmp_path: Path) -> None:
     config, released = read_config(_config(root)), tmp_path / "released"
     models = ["vae", "wgan_vae", "dcgan_vae"]
     written = release(results, models, released)
@@ -81,12 +83,36 @@ def test_what_was_released_is_taken_to_the_byte(root: Path, results: Path, tmp_p
     assert (about["git.commit"], about["machine"], about["license"]) == ("c0ffee", "a Cray", "MIT")
     rows = take_released(source, tmp_path / "taken")
     assert rows == [{"step": 0, "loss": 1.5, "energy_distance": 15}, {"step": 60, "loss": 0.5}]
-    for name in FILES:
+    for name in FILES[:-1]:
         ours = (tmp_path / "taken" / name).read_bytes()
         assert ours == (results / "models/wgan_vae/seed_0" / name).read_bytes()
 
 
-def test_snapshots_are_released_of_the_first_seed_alone(
+def test_the_memory_of_a_training_is_not_that_of_the_job_that_copies_it(
+    results: Path, tmp_path: Path
+) -> None:
+    summary = {"model": "vae", "seed": 0, "hyperparameters": {"steps": 60}}
+    time = {"seconds": 7200, "processor_seconds": 3600, "parts": 2}
+    write_json(summary, results / "models/vae/seed_0/summary.json")
+    write_json(time, results / "models/vae/seed_0/time.json")
+    release(results, ["vae"], tmp_path / "released")
+    copied = tmp_path / "copied"
+    take_released(tmp_path / "released/vae/seed_0", copied)
+    (tmp_path / "job.tsv").write_text("max_rss\n900\n56.9\n")
+    folders = results / "models/vae/seed_0", copied
+    found = training_times(
+        {
+            "summaries": [str(folder / "summary.json") for folder in folders],
+            "times": [str(folder / "time.json") for folder in folders],
+            "benchmarks": [str(tmp_path / "job.tsv")] * 2,
+        }
+    )
+    assert found["memory_mb"].tolist() == pytest.approx([56.9, math.nan], nan_ok=True)
+    assert found["processor_seconds"].tolist() == [3600, 3600]
+    assert "released" not in found
+
+
+def test_snapshots_are_released_of_the_shown_seed_alone(
     root: Path, results: Path, tmp_path: Path
 ) -> None:
     config = _config(root) | {"seeds": [0, 1]}
@@ -96,6 +122,13 @@ def test_snapshots_are_released_of_the_first_seed_alone(
     record["tags"]["dgmpipe.key"] = _key(read_config(config), "vae", 1)
     (results / "runs/vae_seed_1.json").write_text(json.dumps(record))
     first, second = release(results, ["vae"], tmp_path / "released")
+    assert (first / "snapshots.npz").read_text() == "{}"
+    assert packed_snapshots(second / "snapshots.npz") is None
+    # Those of another training take their place in the same way.
+    for path in (first, second):
+        about = json.loads((path / "released.json").read_text())
+        write_json(about | {"key": "of other code"}, path / "released.json")
+    assert release(results, ["vae"], tmp_path / "released") == [first, second]
     assert (first / "snapshots.npz").read_text() == "{}"
     assert packed_snapshots(second / "snapshots.npz") is None
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dgmpipe.statistics.replicates import Decision, Effect, decide, pool, ratio
+from dgmpipe.statistics.replicates import Decision, Effect, all_of, decide, pool, ratio
 
 
 def _effects(*values: float) -> list[Effect]:
@@ -33,11 +33,35 @@ def _effects(*values: float) -> list[Effect]:
         ([Effect(-4, -0.5), Effect(-3, -0.6), Effect(-2, -0.4)], "against"),
         # One that is known from above only can refute, not support.
         ([Effect(-math.inf, -1), Effect(-1.1, -1.1), Effect(-0.9, -0.9)], "against"),
-        ([Effect(-math.inf, 1), Effect(2, 2), Effect(2, 2)], "not decidable"),
+        ([Effect(-math.inf, 1), Effect(2, 2), Effect(2, 2)], "undecided"),
+        ([Effect(-math.inf, 2)], "undecided"),
     ],
 )
 def test_trainings_decide(effects: list[Effect], expected: Decision) -> None:
     assert decide(pool(effects)) == expected
+
+
+@pytest.mark.parametrize(
+    ("effects", "holds"),
+    [
+        ([Effect(0.10, 0.10, 0.03), Effect(0.12, 0.12, 0.03)], True),
+        ([Effect(0.10, 0.10, 0.03), Effect(0.12, 0.12, 0.2)], None),  # the second is open
+        ([Effect(-0.05, -0.05, 0.1), Effect(-0.04, -0.04)], False),  # the second fails for certain
+        ([Effect(-0.05, -0.05, 0.1), Effect(0.3, 0.3)], None),
+        ([Effect(-1, 2), Effect(-0.5, -0.5)], False),
+        ([Effect(-1, 2), Effect(0.5, 0.5)], None),
+    ],
+)
+def test_several_things_hold_if_each_does(effects: list[Effect], holds: bool | None) -> None:
+    together = all_of(effects)
+    assert together.holds is all_of(effects[::-1]).holds is holds
+    assert together.low == min(effect.low for effect in effects)
+    assert together.high == min(effect.high for effect in effects)
+
+
+def test_of_nothing_nothing_holds() -> None:
+    with pytest.raises(ValueError, match="at least one effect"):
+        all_of([])
 
 
 def test_the_interval_is_that_of_a_t_test() -> None:

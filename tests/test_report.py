@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import itertools
+import math
 import re
 import shutil
 import subprocess
@@ -400,6 +401,32 @@ def test_a_study_with_more_seeds_than_the_tables_leaves_them_a_report(tmp_path: 
     row = Tier(folder).row("vae_evidence", model="vae")
     assert pm(row["gap_mean"], row["gap_standard_error"]) in texts["vae_evidence"]
     assert not [name for name, text in texts.items() if "deviation over 2 seeds" in text]
+
+
+def test_beside_means_over_seeds_a_number_of_one_has_no_error_of_another_kind(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "results/made-up"
+    write_tier(folder)
+    path = folder / "tables/flows.csv"
+    table = pd.read_csv(path)
+    kept = table[(table["model"] == "realnvp") | (table["seed"] == 0)]
+    kept.to_csv(path, index=False)
+    text = " ".join(write_captions(Tier(folder), TEMPLATES)["flows"].text.split())
+    (row,) = kept[kept["model"] == "otflow"].to_dict("records")
+    assert f"OT-Flow: {pm(row['nll'], math.nan)} nats, {pm(row['kl'], math.nan)} from" in text
+    assert pm(row["nll"], row["nll_standard_error"]) not in text
+
+
+def test_a_training_that_was_left_over_is_none_of_the_tiers(tmp_path: Path) -> None:
+    folder = tmp_path / "results/made-up"
+    write_tier(folder)
+    tier = Tier(folder)
+    assert len(tier.of_seed(7).history("wgan_vae"))
+    left = folder / "models/wgan_vae/seed_9"
+    shutil.copytree(folder / "models/wgan_vae/seed_7", left)
+    with pytest.raises(FileNotFoundError, match="wgan_vae is not trained for seed 9"):
+        tier.of_seed(9).history("wgan_vae")
 
 
 def test_captions_of_figures_say_which_settings_are_not_the_papers(tmp_path: Path) -> None:

@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
-from dgmpipe.pages.claims import OPEN, PUBLISHED, verdict
+from dgmpipe.config import read_config
+from dgmpipe.pages.claims import OPEN, PUBLISHED, against_the_published, verdict
 from dgmpipe.pages.deviations import Deviation
 from dgmpipe.pages.reproduction import write_pages
 from dgmpipe.pages.statements import STATEMENTS, Statement
 from dgmpipe.pages.tiers import Tier
 from dgmpipe.statistics.replicates import Decision
 
+ROOT = Path(__file__).parent.parent
 # A table's row by its model; arrays by their model and name; the distances of a history.
 Results = dict[str, Any]
 
@@ -327,8 +330,18 @@ def test_what_is_never_reached_would_have_taken_longer_than_its_training() -> No
     assert statement.ours(_Tier(_race("wgan", [9, 5, 4, 2, 1], [2, 2])))[1].holds is None
 
 
+def test_what_is_reached_at_once_counts_as_an_interval_of_the_curve() -> None:
+    # From random weights this one ends where the VAE's generator begins, whatever the intervals.
+    race = _race("wgan", [9, 5, 4, 2, 2], [2, 1, 1])
+    text, effect = _statement(_WGAN).ours(_Tier(race))
+    assert text.endswith("it reaches in 3 steps; from the VAE it is reached in 0")
+    assert effect.low == effect.high == pytest.approx(np.log2(3))
+
+
 class _Seeds(_Tier):
     """Results of several seeds, of which some are not there yet."""
+
+    config = read_config(yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8")))
 
     def __init__(self, name: str, results: dict[int, Results]) -> None:
         super().__init__({})
@@ -484,6 +497,24 @@ def test_means_stand_beside_the_published_generators(
     assert PUBLISHED["dcgan_random"] == (0.174, 0.008)
     assert row[:4] == ["DCGAN", "0.1740 ± 0.0080", mean, interval]
     assert row[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "left"),
+    [
+        ("models.dcgan_random.steps: 5 instead of 50000", ["VAE", "DCGAN from VAE"]),
+        ("models.vae.steps: 5 instead of 46850", ["DCGAN"]),
+        ("data.images.name: mine instead of mnist", []),
+        ("models.realnvp.steps: 5 instead of 20000", ["VAE", "DCGAN", "DCGAN from VAE"]),
+    ],
+)
+def test_generators_of_other_settings_or_starts_are_not_set_beside_the_published(
+    changed: str, left: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"energy_distance": 0.1, "standard_error": 0.002}
+    tier = _Seeds("paper", {0: {"vae": row, "dcgan_random": row, "dcgan_vae": row}})
+    monkeypatch.setattr(tier, "changes", lambda _: [changed])
+    assert [found[0] for found in against_the_published(tier, tmp_path)] == left
 
 
 JUDGED = [case for case in CASES if "judge" in case[1]]

@@ -194,6 +194,17 @@ def test_several_seeds_are_summed_up_by_mean_and_deviation(tmp_path: Path, write
     assert "nats from the true density" not in text, "of points of one's own there is no truth"
 
 
+def test_beside_means_over_seeds_a_number_of_one_has_no_error_of_another_kind(
+    tmp_path: Path, write: Write
+) -> None:
+    rows = "model,seed,energy_distance,standard_error\nvae,0,0.30,0.01\nvae,1,0.34,0.01\n"
+    write("tables/generators.csv", f"{rows}wgan_vae,0,0.1,0.02\n")
+    text = summary(two_seeds(), tmp_path, [])
+    assert "generators, mean ± deviation of 1 to 2 seeds" in text
+    assert "0.320 ± 0.028" in text
+    assert [line.split()[-1] for line in text.splitlines() if "WGAN" in line] == ["0.1"]
+
+
 def test_points_of_sweeps_are_numbers_but_not_in_the_summary(
     config: Config, tmp_path: Path, write: Write
 ) -> None:

@@ -106,7 +106,8 @@ class Config:
         return any(len(self.seeds_of(model)) > 1 for model in self.models)
 
     def _shared_seeds(self) -> list[int]:
-        own = [settings.seeds or self.seeds for settings in self.models.values()]
+        judges = self.of_family("judge")
+        own = [self.models[m].seeds or self.seeds for m in self.models if m not in judges]
         return [seed for seed in self.all_seeds if all(seed in seeds for seeds in own)]
 
     def setting(self, model: str, key: str) -> Any:
@@ -517,7 +518,8 @@ def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
 
     Returns:
         A line a key, such as "models.vae.steps: 500 instead of 2000"; none if the tier has no file.
-        `cluster` and `released` do not count: they change no result.
+        What changes no result does not count: `cluster`, `released`, and the folder that images
+        come from, whose MD5 says which they are.
     """
     from snakemake.utils import update_config
 
@@ -528,8 +530,10 @@ def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
         return []
     expected = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     update_config(expected, own[0])
-    without_effect: dict[str, Any] = {"cluster": {}, "released": None}
-    return list(_differences({**config, **without_effect}, expected | without_effect))
+    for key in ("cluster", "released"):
+        expected.pop(key, None)
+    expected["data"]["images"].pop("folder", None)
+    return [*_differences(config, expected), *_additions(config["models"], expected["models"])]
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], at: str = "") -> Iterator[str]:
@@ -540,3 +544,15 @@ def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], at: str = "
             yield from _differences(ours[key], value, f"{at}{key}.")
         elif json.dumps(ours[key]) != json.dumps(value):
             yield f"{at}{key}: {ours[key]} instead of {value}"
+
+
+def _additions(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the settings of models that theirs leave at their defaults, and ours do not."""
+    for name in [name for name in theirs if ours.get(name) not in (None, "null")]:
+        settings = KINDS[theirs[name]["kind"]].settings
+        defaults = settings.defaults()
+        for key, value in ours[name].items():
+            if key in theirs[name] or key in settings.without_effect:
+                continue
+            if value != defaults.get(key):
+                yield f"models.{name}.{key}: {value} instead of {defaults.get(key)}"

@@ -19,6 +19,8 @@ def study_table(
 ) -> pd.DataFrame:
     """Return a row for each point and seed: the model, the swept values, and the measures.
 
+    A swept value that is null is the word "none".
+
     Args:
         files: The files of each evaluation, by its name, of the models that it is done of.
         points: Name, model, values and seeds of each point.
@@ -36,7 +38,7 @@ def study_table(
     rows = [
         {
             "model": point["model"],
-            **point["values"],
+            **{key: "none" if v is None else v for key, v in point["values"].items()},
             "seed": seed,
             **{name: found.get((point["name"], seed), {}).get(name) for name in measures},
         }

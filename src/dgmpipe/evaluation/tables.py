@@ -108,6 +108,8 @@ def judge(files: Files) -> pd.DataFrame:
 def training_times(files: Files) -> pd.DataFrame:
     """Return a row a training: its processor time first, as wall-clock time counts other jobs too.
 
+    A released training has no memory: its job has copied it.
+
     Args:
         files: `summaries`, `times` and `benchmarks` of the same trainings.
     """
@@ -115,7 +117,8 @@ def training_times(files: Files) -> pd.DataFrame:
     for summary, time, benchmark in zip(
         _read(files["summaries"]), _read(files["times"]), files["benchmarks"], strict=True
     ):
-        measured = pd.read_csv(benchmark, sep="\t").iloc[-1]
+        memory = pd.read_csv(benchmark, sep="\t")["max_rss"].iloc[-1]
+        released = time.pop("released", False)
         steps = summary["hyperparameters"]["steps"]
         row = {
             "model": summary["model"],
@@ -125,7 +128,7 @@ def training_times(files: Files) -> pd.DataFrame:
             "processor_seconds": time["processor_seconds"],
             **time,
         }
-        rows.append(row | {"memory_mb": measured["max_rss"]})
+        rows.append(row | {"memory_mb": None if released else memory})
     return pd.DataFrame(rows)
 
 

@@ -16,6 +16,9 @@ from dgmpipe.figures.style import SERIES_COLOURS, SERIES_MARKERS, check_shapes, 
 __all__ = ["Curves", "figure_11", "from_files"]
 
 
+_MARKERS = ("None", *SERIES_MARKERS)
+
+
 class Curves(NamedTuple):
     """The energy distance of one model over its training, for one seed or several.
 
@@ -40,10 +43,11 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
 
     Each kind has a colour: DCGAN is blue, WGAN is orange. Models that start from random weights
     have dashed lines, those that start from another's generator solid ones; a second model of the
-    same kind and start has markers. A line is the mean over the seeds, in a band from their least
-    to their greatest with a thin line a seed, and ends with its training; what ends before the
-    longest says so. A thin dotted line is the level of each model that others start from. The grey
-    band is where real images are: below the 95% quantile of `floor`, unless that is negative.
+    same kind and start has markers, filled ones first. A line is the mean over the seeds, in a band
+    from their least to their greatest with a thin line a seed, and ends with its training; what
+    ends before the longest says so. A thin dotted line is the level of each model that others start
+    from. The grey band is where real images are: below the 95% quantile of `floor`, unless that is
+    negative.
 
     Args:
         curves: At least one model.
@@ -64,13 +68,15 @@ def figure_11(curves: list[Curves], floor: ArrayLike) -> Figure:
             check_shapes(curve._asdict(), steps="K", distances="S K")
             look = curve.colour, curve.start is not None
             colour = SERIES_COLOURS[curve.colour % len(SERIES_COLOURS)]
-            line = ("-" if curve.start else "--") + ["", *SERIES_MARKERS][looks.count(look)]
+            hollow, marker = divmod(looks.count(look), len(_MARKERS))
             looks.append(look)
             distances = np.asarray(curve.distances)
             axes.plot(
                 curve.steps,
                 distances.mean(axis=0),
-                line,
+                "-" if curve.start else "--",
+                marker=_MARKERS[marker],
+                markerfacecolor="white" if hollow else colour,
                 color=colour,
                 markersize=3,
                 label=curve.title,

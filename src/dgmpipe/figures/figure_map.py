@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from dgmpipe.figures.figure_study import in_words, parts_of, require_columns
+from dgmpipe.figures.figure_study import in_words, parts_of, require_columns, value_in_words
 from dgmpipe.figures.style import new_figure
 
 __all__ = ["figure_map", "from_files"]
@@ -67,8 +67,8 @@ def figure_map(
                         j, i, text, ha="center", va="center", fontsize=8,
                         color="white" if dark else "black",
                     )  # fmt: skip
-                axes.set_xticks(range(mean.shape[1]), [f"{value:g}" for value in mean.columns])
-                axes.set_yticks(range(mean.shape[0]), [f"{value:g}" for value in mean.index])
+                axes.set_xticks(range(mean.shape[1]), [value_in_words(v) for v in mean.columns])
+                axes.set_yticks(range(mean.shape[0]), [value_in_words(v) for v in mean.index])
                 axes.set(xlabel=in_words(x), ylabel=in_words(y), title=label)
             figure.colorbar(shown, ax=column, label=in_words(measure), location="bottom")
     return figure

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,14 @@ from matplotlib.ticker import (
 
 from dgmpipe.figures.style import SERIES_COLOURS, SERIES_MARKERS, new_figure
 
-__all__ = ["figure_study", "from_files", "in_words", "parts_of", "require_columns"]
+__all__ = [
+    "figure_study",
+    "from_files",
+    "in_words",
+    "parts_of",
+    "require_columns",
+    "value_in_words",
+]
 
 
 def figure_study(
@@ -61,8 +69,9 @@ def figure_study(
         parts = list(_by_values(table, keys))
         return _figure_of_rows(x, titles, parts, table, measures, log_y, lines)
     parts = list(parts_of(table, titles, keys))
-    if not pd.api.types.is_numeric_dtype(table[x]):
-        names = {value: str(value).replace("_", " ") for value in dict.fromkeys(table[x])}
+    types = pd.api.types
+    if types.is_bool_dtype(table[x]) or not types.is_numeric_dtype(table[x]):
+        names = {value: value_in_words(value) for value in dict.fromkeys(table[x])}
         return _figure_of_rows(x, names, parts, table, measures, log_y, lines)
     down, across = _arranged(len(measures), 3)
     with new_figure(max(3.6, 3.1 * across), 0.4 + 2.7 * down) as figure:
@@ -221,6 +230,13 @@ def _draw_lines(
 def in_words(name: str) -> str:
     """Return the name of a measure or key in words: "flow.true_kl" is "true kl"."""
     return name.split(".")[-1].replace("_", " ")
+
+
+def value_in_words(value: object) -> str:
+    """Return a swept value in words: 0.0002, "batch norm" of batch_norm, or "true"."""
+    if isinstance(value, bool | np.bool_):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, Real) else str(value).replace("_", " ")
 
 
 def from_files(files: Mapping[str, Sequence[str]], **params: Any) -> Figure:

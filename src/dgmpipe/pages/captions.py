@@ -186,13 +186,18 @@ def _numbers(tier: Tier) -> dict[str, Any]:
         return [model for model in models if "@" not in model]
 
     def measured(table: str, model: str, column: str) -> str:
-        """Write mean ± deviation over the seeds, or of one seed the number ± its own error."""
-        found = [row for row in tier.rows(table) if row["model"] == model]
+        """Write mean ± deviation over the seeds, or of one seed the number ± its own error.
+
+        The only seed of a model beside others that have several has its number alone.
+        """
+        rows = [row for row in tier.rows(table) if "@" not in row["model"]]
+        found = [row for row in rows if row["model"] == model]
         if not found:
             raise FileNotFoundError(f"{table} has no row of {model}")
         values = [row[column] for row in found]
         if len(values) == 1:
-            return pm(values[0], found[0][COLUMNS[column].error])
+            alone = len({row["seed"] for row in rows}) == 1
+            return pm(values[0], found[0][COLUMNS[column].error] if alone else math.nan)
         return pm(float(np.mean(values)), float(np.std(values, ddof=1)))
 
     def over(*models: str, of: str = "") -> str:

@@ -4,7 +4,7 @@ The rules of the verdicts are `dgmpipe.statistics.replicates`.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -211,7 +211,8 @@ def deviation_factor(log2: float) -> str:
 def against_the_published(tier: Tier, configs: Path) -> list[list[str]]:
     """Return a row a generator that the authors published: theirs, ours and a verdict.
 
-    There is none of a tier that is not the paper's, or whose data or model differ from its config.
+    There is none of a tier that is not the paper's, nor of a model if it, one that it starts from,
+    or the data differ from the tier's config.
 
     The effect is by how much the published energy distance exceeds ours, so that the statement is
     that ours is at most as far from the data.
@@ -228,7 +229,8 @@ def against_the_published(tier: Tier, configs: Path) -> list[list[str]]:
         return []
     changes, rows = tier.changes(configs), []
     for model, (published, error) in PUBLISHED.items():
-        if any(line.startswith(("data.", f"models.{model}.")) for line in changes):
+        begun = tuple(f"models.{name}." for name in _with_starts(tier, model))
+        if any(line.startswith(("data.", *begun)) for line in changes):
             continue
 
         def row(of_seed: Tier, model: str = model) -> dict[str, Any]:
@@ -255,3 +257,11 @@ def against_the_published(tier: Tier, configs: Path) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def _with_starts(tier: Tier, model: str) -> Iterator[str]:
+    """Yield a model and those that it starts from, one from the other."""
+    at: str | None = model
+    while at in tier.config.models:
+        yield at
+        at = tier.config.models[at].start

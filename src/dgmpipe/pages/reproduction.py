@@ -18,6 +18,7 @@ from dgmpipe.pages.claims import (
 from dgmpipe.pages.deviations import DEVIATIONS, Deviation
 from dgmpipe.pages.statements import STATEMENTS, Statement
 from dgmpipe.pages.tiers import Tier
+from dgmpipe.plan.summary import spanned
 
 __all__ = ["write_pages"]
 
@@ -46,6 +47,10 @@ before any replicate at the paper's settings was evaluated.
   statement. **undecided**: it excludes neither, and more trainings may.
 - **not decidable**: what is measured is known up to a range that reaches to both sides of the
   border, however many trainings there are.
+- A **race** counts steps to a level. Less than an interval between two evaluations counts as one,
+  as a curve says nothing within it. Who never gets there has an effect that is known from above
+  only: with such a training the statement is not reproduced or undecided.
+- Where a statement says several things of one training, its effect is the **least** of theirs.
 - **consistent**, **contradicted**: of one training, beyond two standard errors within it; it has
   no interval, and says nothing of another training.
 - **holds there**, **does not hold there**: the same of another tier than `paper`, whose settings
@@ -142,8 +147,8 @@ def _figure(tiers: Sequence[Tier], claims: Sequence[tuple[Statement, Claim]], do
     path = docs / FIGURE
     path.parent.mkdir(exist_ok=True)
     save_figure(figure_claims(claims_with_effects(tiers)), path)
-    counts = sorted({len(claim.effects) for _, claim in claims if claim.effects})
-    several = f"a dot a training, of {counts[0]} to {counts[-1]}; " if counts[-1] > 1 else ""
+    counts = [len(claim.effects) for _, claim in claims if claim.effects]
+    several = f"a dot a training, of {spanned(counts)}; " if max(counts) > 1 else ""
     return (
         f"![Every statement with its effect]({FIGURE})\n\n"
         f"Every statement that trainings decide, with its effect: {several}how many times beyond"

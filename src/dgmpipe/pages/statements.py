@@ -11,7 +11,7 @@ from scipy.special import ndtr, pdtr
 from dgmpipe.evaluation.yardsticks import KDE_POINTS, RK4_STEPS, joined_at
 from dgmpipe.pages.tiers import TITLES, Tier
 from dgmpipe.plan.summary import pm
-from dgmpipe.statistics.replicates import Effect, ratio
+from dgmpipe.statistics.replicates import Effect, all_of, ratio
 
 __all__ = ["STATEMENTS", "Earlier", "Statement"]
 
@@ -160,7 +160,7 @@ def _nearly_normal(tier: Tier) -> tuple[str, Effect]:
         row = tier.row("flows", model=model)
         texts.append(f"{TITLES[model]}: p = {row['latent_pvalue']:.3f}, {_divergences(row)}")
         effects += [ratio(0.05, row["latent_pvalue"]), _nearer_than_the_estimate(row)]
-    return "; ".join(texts), min(effects)
+    return "; ".join(texts), all_of(effects)
 
 
 def _near_by_energy(tier: Tier) -> tuple[str, bool]:
@@ -338,7 +338,7 @@ def _falls(*models: str) -> Callable[[Tier], tuple[str, Effect]]:
             first, last = curve.iloc[0], curve.iloc[-1]
             texts.append(f"of {TITLES[model]} {first:.2f} → {last:.2f}")
             effects.append(ratio(max(first, LEAST_DISTANCE), max(last, LEAST_DISTANCE)))
-        return "energy distance " + ", ".join(texts), min(effects)
+        return "energy distance " + ", ".join(texts), all_of(effects)
 
     return ours
 
@@ -354,6 +354,7 @@ class _Race(NamedTuple):
         slow: Steps and processor seconds until it is there.
         fast: The same of the curve from the VAE, of all its training if it never is there.
         never: Whether it never is.
+        interval: Steps and processor seconds between two points of the curve from the VAE.
         vae: Steps and processor seconds of the VAE's training.
     """
 
@@ -361,32 +362,37 @@ class _Race(NamedTuple):
     slow: tuple[float, float]
     fast: tuple[float, float]
     never: bool
+    interval: tuple[float, float]
     vae: tuple[float, float]
 
 
 def _race(tier: Tier, kind: str) -> _Race:
     level = _decreasing(tier, f"{kind}_random")[-1]
 
-    def reached(model: str) -> tuple[float, float, bool]:
-        steps, times = tier.history(model)["step"], tier.row("training_times", model=model)
+    def steps_and_seconds(model: str, steps: float) -> tuple[float, float]:
+        times = tier.row("training_times", model=model)
+        return steps, steps * times["processor_seconds"] / times["steps"]
+
+    def reached(model: str) -> tuple[tuple[float, float], bool]:
+        steps = tier.history(model)["step"]
         there = steps[_decreasing(tier, model) <= level]
         first = float(there.iloc[0] if len(there) else steps.iloc[-1])
-        return first, first * times["processor_seconds"] / times["steps"], there.empty
+        return steps_and_seconds(model, first), there.empty
 
-    vae = tier.row("training_times", model="vae")
-    of_vae = (vae["steps"], vae["processor_seconds"])
-    *slow, _ = reached(f"{kind}_random")
-    *fast, never = reached(f"{kind}_vae")
-    return _Race(level, (slow[0], slow[1]), (fast[0], fast[1]), never, of_vae)
+    vae, steps = tier.row("training_times", model="vae"), tier.history(f"{kind}_vae")["step"]
+    slow, _ = reached(f"{kind}_random")
+    fast, never = reached(f"{kind}_vae")
+    interval = steps_and_seconds(f"{kind}_vae", float(steps[steps > 0].min()))
+    return _Race(level, slow, fast, never, interval, (vae["steps"], vae["processor_seconds"]))
 
 
-def _won(share: float, slow: float, fast: float, never: bool) -> Effect:
+def _won(share: float, slow: float, fast: float, interval: float, never: bool) -> Effect:
     """Return how many times less than a share of the slow one's the fast one takes.
 
-    What is never reached would have taken more than all its training; what is reached at once
-    counts as one.
+    What is never reached would have taken more than all its training; what is reached within an
+    interval of the curve, of which it says no more, counts as one interval.
     """
-    effect = ratio(share * max(slow, 1), max(fast, 1))
+    effect = ratio(share * max(slow, interval), max(fast, interval))
     return effect._replace(low=-math.inf) if never else effect
 
 
@@ -396,24 +402,24 @@ def _decreasing(tier: Tier, model: str) -> np.ndarray:
 
 def _sooner(kind: str, share: float) -> Callable[[Tier], tuple[str, Effect]]:
     def ours(tier: Tier) -> tuple[str, Effect]:
-        level, slow, fast, never, _ = _race(tier, kind)
+        level, slow, fast, never, interval, _ = _race(tier, kind)
         text = f"{level:.2f}, where the smoothed curve from random weights ends, it reaches in"
         text = f"{text} {slow[0]:,.0f} steps; from the VAE it is reached"
         when = f"not in {fast[0]:,.0f}" if never else f"in {fast[0]:,.0f}"
-        return f"{text} {when}", _won(share, slow[0], fast[0], never)
+        return f"{text} {when}", _won(share, slow[0], fast[0], interval[0], never)
 
     return ours
 
 
 def _sooner_in_all(kind: str, share: float) -> Callable[[Tier], tuple[str, Effect]]:
     def ours(tier: Tier) -> tuple[str, Effect]:
-        _, slow, fast, never, vae = _race(tier, kind)
+        _, slow, fast, never, interval, vae = _race(tier, kind)
         steps, seconds = (
             f"{f + v:,.0f} {what}, {v:,.0f} of them the VAE's, instead of {s:,.0f}"
             for f, v, s, what in zip(fast, vae, slow, ("steps", "processor seconds"), strict=True)
         )
         text = f"not reached in {steps}; {seconds}" if never else f"{steps}; {seconds}"
-        return text, _won(share, slow[1], fast[1] + vae[1], never)
+        return text, _won(share, slow[1], fast[1] + vae[1], interval[1], never)
 
     return ours
 

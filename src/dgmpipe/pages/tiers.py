@@ -127,7 +127,7 @@ class Tier:
 
     def arrays(self, model: str, name: str) -> dict[str, np.ndarray]:
         """Return the arrays of an evaluation of a model, such as "latent" of "vae"."""
-        return dict(np.load(self._file(f"evaluation/{model}/seed_{self._seed}/{name}.npz")))
+        return dict(np.load(self._of_training("evaluation", model, f"{name}.npz")))
 
     def data(self, name: str) -> dict[str, np.ndarray]:
         """Return the arrays that Figure 2 or 3 shows, "moons" or "images"."""
@@ -139,7 +139,14 @@ class Tier:
 
     def history(self, model: str) -> pd.DataFrame:
         """Return a row an evaluation of a training."""
-        return pd.read_csv(self._file(f"models/{model}/seed_{self._seed}/history.csv"))
+        return pd.read_csv(self._of_training("models", model, "history.csv"))
+
+    def _of_training(self, folder: str, model: str, name: str) -> Path:
+        """Return a file of a model's training; one of a seed that it no longer has is left over."""
+        models = self.config.models if self._invocation else {}
+        if model in models and self._seed not in self.config.seeds_of(model):
+            raise FileNotFoundError(f"{model} is not trained for seed {self._seed}")
+        return self._file(f"{folder}/{model}/seed_{self._seed}/{name}")
 
     def load(self, model: str) -> "nn.Module":
         """Return a trained model."""
@@ -158,7 +165,7 @@ class Tier:
         from dgmpipe.data.mnist import load_mnist
         from dgmpipe.models.vae import VAE
 
-        evidence = pd.read_csv(self._file(f"evaluation/vae/seed_{self._seed}/evidence.csv"))
+        evidence = pd.read_csv(self._of_training("evaluation", "vae", "evidence.csv"))
         vae = self.load("vae")
         assert isinstance(vae, VAE)
         images, _ = load_mnist(self._images, "t10k")

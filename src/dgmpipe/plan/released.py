@@ -94,6 +94,8 @@ def require_released(config: Config, results: Path, folder: Path = RELEASED) -> 
 def take_released(source: Path, folder: str | Path) -> list[dict[str, float]]:
     """Copy the files of a released training to a folder, and return the rows of its history.
 
+    `time.json` says there that the training is released, as its job measured no training.
+
     Raises:
         UserError: If its weights are not those that were released.
     """
@@ -103,6 +105,8 @@ def take_released(source: Path, folder: str | Path) -> list[dict[str, float]]:
     for name in FILES:
         with replacing(Path(folder, name)) as temporary:
             shutil.copyfile(source / name, temporary)
+    time = json.loads((source / "time.json").read_text(encoding="utf-8"))
+    write_json(time | {"released": True}, Path(folder, "time.json"))
     with (source / "history.csv").open(newline="", encoding="utf-8") as file:
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
@@ -119,7 +123,7 @@ def provenance_of(source: Path) -> dict[str, str]:
 def release(results: Path, models: list[str], folder: Path = RELEASED) -> list[Path]:
     """Copy finished trainings of a tier, with their provenance, to the released ones.
 
-    Snapshots, which the companion shows of one seed, are kept of the first that is released.
+    Snapshots are kept of the seed that figures show, as the companion shows those of no other.
 
     Args:
         results: Folder `results/{tier}`.
@@ -158,11 +162,10 @@ def release(results: Path, models: list[str], folder: Path = RELEASED) -> list[P
             results / "models" / model / f"seed_{seed}",
             folder / model / f"seed_{seed}",
         )
-        first = not any(target.parent.glob("seed_*"))
         target.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             shutil.copyfile(source / name, target / name)
-        if not first:
+        if seed != config.shown_seed:
             _write_no_snapshots(target / "snapshots.npz")
         start = config.models[model].start
         write_json(

@@ -134,7 +134,8 @@ def summary(config: Config, results: Path, exhibits: Iterable[Exhibit]) -> str:
     """Return what a tier came to, as lines of text: its main numbers and where everything is.
 
     With one seed a number has its own standard error, with several it is their mean with their
-    standard deviation. Points of sweeps are in the tables.
+    standard deviation, and beside these a number of one seed stands alone. Points of sweeps are in
+    the tables.
 
     Args:
         config: The config.
@@ -166,7 +167,8 @@ def _table(config: Config, subjects: str, numbers: list[Number]) -> Iterator[str
     rows = [[subjects + over, *(measure.title for measure in measures)]]
     for model in models:
         cells = [
-            _cell([n for n in numbers if (n.model, n.measure) == (model, m)]) for m in measures
+            _cell([n for n in numbers if (n.model, n.measure) == (model, m)], alone=not over)
+            for m in measures
         ]
         rows.append(["  " + ("real images" if model == REAL else config.title(model)), *cells])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -176,10 +178,10 @@ def _table(config: Config, subjects: str, numbers: list[Number]) -> Iterator[str
     yield ""
 
 
-def _cell(numbers: list[Number]) -> str:
+def _cell(numbers: list[Number], *, alone: bool) -> str:
     values = [number.value for number in numbers]
     if not values:
         return ""
     if len(values) == 1:
-        return pm(values[0], numbers[0].error)
+        return pm(values[0], numbers[0].error if alone else math.nan)
     return pm(statistics.fmean(values), statistics.stdev(values))

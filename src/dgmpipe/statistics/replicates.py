@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-__all__ = ["CONFIDENCE", "Decision", "Effect", "Pooled", "decide", "pool", "ratio"]
+__all__ = ["CONFIDENCE", "Decision", "Effect", "Pooled", "all_of", "decide", "pool", "ratio"]
 
 CONFIDENCE = 0.95
 # Within a training an effect has to exceed so many of its standard errors.
@@ -83,6 +83,26 @@ def ratio(over: float, under: float, error: float = math.nan) -> Effect:
     return Effect(value, value, error)
 
 
+def all_of(effects: Sequence[Effect]) -> Effect:
+    """Return the effect of a statement that says several things of one training: the least.
+
+    Its error is that of the effect which decides whether all hold: one that fails, else one that is
+    open, else the least.
+
+    Raises:
+        ValueError: If there are none.
+
+    Example:
+        >>> all_of([Effect(0.1, 0.1, 0.03), Effect(0.12, 0.12, 0.2)])
+        Effect(low=0.1, high=0.1, error=0.2)
+    """
+    if not effects:
+        raise ValueError("there must be at least one effect")
+    order = (False, None, True)
+    deciding = min(effects, key=lambda effect: (order.index(effect.holds), effect.low))
+    return Effect(min(e.low for e in effects), min(e.high for e in effects), deciding.error)
+
+
 def pool(effects: Sequence[Effect]) -> Pooled:
     """Return the mean effect with its interval by Student's t over the trainings.
 
@@ -134,7 +154,8 @@ def decide(pooled: Pooled) -> Decision:
 
     Of several, the interval excludes the contrary ("for"), or the statement ("against"), or
     neither. Of one, which has no interval, it is what holds in it. "not decidable" is a range that
-    reaches to both sides of 0 in the mean: more trainings would not narrow it.
+    reaches to both sides of 0 in the mean: more trainings would not narrow it. An effect that is
+    known from above only, as that of a training that ended before it came so far, is no such range.
     """
     if pooled.trainings == 1:
         supports, opposes = pooled.holds == 1, pooled.fails == 1
@@ -142,4 +163,5 @@ def decide(pooled: Pooled) -> Decision:
         supports, opposes = pooled.interval_low > 0, pooled.interval_high < 0
     if supports or opposes:
         return "for" if supports else "against"
-    return "not decidable" if pooled.low <= 0 < pooled.high else "undecided"
+    is_range = -math.inf < pooled.low <= 0 < pooled.high
+    return "not decidable" if is_range else "undecided"
