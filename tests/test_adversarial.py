@@ -205,6 +205,22 @@ PAPERS: list[tuple[type[GANTask], dict[str, Any], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_a_step_in_bfloat16_is_nearly_that_in_single_precision(
+    constraint: str, images: Tensor
+) -> None:
+    settings = _settings(
+        objective="wasserstein", constraint=constraint, critic_steps=2, critic_batch_norm=False
+    )
+    batches, losses = [to_float(images[:8]), to_float(images[8:16])], []
+    for enabled in (False, True):
+        torch.manual_seed(1)
+        task = AdversarialTask(AdversarialTask.build(settings), settings)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            losses.append(task.step(iter(batches), _noise())["discriminator_loss"])
+    torch.testing.assert_close(losses[1].float(), losses[0].float(), rtol=0.05, atol=0.01)
+
+
 @pytest.mark.parametrize(("kind", "theirs", "ours"), PAPERS)
 def test_with_the_papers_choices_it_is_the_papers_training(
     kind: type[GANTask], theirs: dict[str, Any], ours: dict[str, Any], images: Tensor
@@ -313,6 +329,7 @@ def test_choices_go_together_in_any_way(objective: str, constraint: str, images:
         ({"objective": "hinge", "label_smoothing": 0.1}, "hinge, has no labels; set it to 0"),
         ({"optimizer": "extragradient", "critic_steps": 5}, "set critic_steps to 1, not 5"),
         ({"constraint": "gradient_penalty"}, "set critic_batch_norm to false"),
+        ({"kind": "wgan_gp", "precision": "bfloat16"}, "not computed; use kind: gan with"),
     ],
 )
 def test_what_does_not_go_together_gets_a_sentence(choices: dict[str, Any], reason: str) -> None:

@@ -220,6 +220,17 @@ def test_moons_of_any_width_are_joined_where_their_half_circles_are(noise: float
         assert (one == other != 0) == expected
 
 
+def test_where_a_density_underflows_there_is_no_path() -> None:
+    learned = _two_hills(0.5)
+    expected = joined_at(learned, _two_hills(0.2))
+    learned[np.abs(Y) > 2.5] = -np.inf
+    assert joined_at(learned, _two_hills(0.2)) == pytest.approx(expected, rel=2e-3)
+    learned[:, 120] = -np.inf
+    assert joined_at(learned, _two_hills(0.2)) < 1e-5
+    learned[:, 120:] = -np.inf
+    assert joined_at(learned, _two_hills(0.2)) == 0
+
+
 def test_what_is_one_hill_is_joined_at_its_top() -> None:
     hill = _two_hills(2.0)
     assert joined_at(_two_hills(0.2), hill) == 1

@@ -279,6 +279,27 @@ def test_a_rejected_share_bounds_that_of_images_without_a_digit(
     assert without_a_digit(0.4 * share)[1] == pytest.approx(share)
 
 
+def test_of_images_in_the_order_of_their_classes_each_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Of made-up images of two the second is of the other class, though it is 500 places away.
+    seen: list[Tensor] = []
+
+    def make(first: Tensor, second: Tensor, noise: torch.Generator) -> Tensor:
+        seen.append(torch.stack([first.amax((1, 2, 3)), second.amax((1, 2, 3))]))
+        return first
+
+    check = CHECKS["digits"]._replace(make=make)
+    monkeypatch.setattr("dgmpipe.evaluation.judge.CHECKS", {"digits": check})
+    levels = torch.arange(2.0).repeat_interleave(500)
+    x, y = levels[:, None, None, None].expand(-1, 1, 28, 28), levels.long()
+    examine(_constant(0), x, y, 0)
+    first, second = torch.cat(seen, 1)
+    assert first.sum() == 500
+    assert len(first) == 1000
+    assert torch.equal(second, 1 - first)
+
+
 def test_images_of_one_class_are_refused(images: Tensor, labels: Tensor) -> None:
     with pytest.raises(ValueError, match="more than one class"):
         examine(_constant(0), to_float(images), torch.zeros_like(labels), 0)

@@ -11,9 +11,10 @@ from dgmpipe.config.kinds import KINDS
 from dgmpipe.data.datasets import Points
 from dgmpipe.data.points import load_points
 from dgmpipe.errors import UserError
-from dgmpipe.evaluation.flow_report import evaluate_flow
+from dgmpipe.evaluation.flow_report import evaluate_flow, points_report
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.figures.figure_flow import figure_flow
+from dgmpipe.models.realnvp import RealNVP
 from trainings import train_here
 
 POINTS = np.random.default_rng(0).normal([50, -3], [10, 0.2], (500, 2))
@@ -68,6 +69,19 @@ def test_held_out_points_are_in_no_batch(file: Path) -> None:
     assert not trained & {tuple(point) for point in held_out.tolist()}
     with pytest.raises(UserError, match=r"batches of 401 points, but .* has 400 for the training"):
         dataset.batches(401, 0, cpu)
+
+
+def test_the_order_of_points_in_a_file_means_nothing() -> None:
+    x = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
+    flow = RealNVP(num_layers=2, width=4).eval()
+    with torch.no_grad():  # the identity
+        for parameter in flow.parameters():
+            parameter.zero_()
+    in_order = x[x[:, 0].argsort()]
+    arrays, numbers = points_report(flow, in_order, seed=0, resolution=20, num_latent=500)
+    assert numbers["latent_pvalue"] > 0.05
+    assert abs(arrays["batch"][:, 0].mean()) < 0.2
+    assert abs(arrays["latent"][:40, 0].mean()) < 0.6
 
 
 @pytest.mark.parametrize("kind", ["realnvp", "otflow"])

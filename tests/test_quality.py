@@ -252,6 +252,13 @@ def test_copies_are_told_from_fresh_points() -> None:
     assert perfect.test_copied_share == copies.test_copied_share
 
 
+def test_copies_of_what_stands_twice_are_copies() -> None:
+    training, test = normal(500, 10), normal(200, 10, 1)
+    twice = torch.cat([training, training])
+    assert memorisation(training[:100], test, twice).copied_share == 1
+    assert memorisation(test[:100] + 1, test, twice).copied_share == 0
+
+
 def test_the_test_images_themselves_give_the_reference_values(images: Tensor) -> None:
     points = to_float(images).flatten(1)
     found = memorisation(points[:100], points[:100], points[100:])

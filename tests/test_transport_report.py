@@ -59,6 +59,14 @@ def test_the_halves_of_the_test_images_share_no_block() -> None:
         assert clusters.strata[half].double().mean() == 0.5
 
 
+def test_the_halves_of_independent_images_are_alike_in_any_order() -> None:
+    classes = torch.arange(1000) // 100  # sorted, as from a folder for each class
+    halves = independent_halves(Clusters.in_order(1000, 1), 200)
+    assert not set(halves[0].tolist()) & set(halves[1].tolist())
+    for half in halves:
+        assert classes[half].bincount().tolist() == [20] * 10
+
+
 def test_more_images_than_there_are_get_a_sentence(image_folder: Path) -> None:
     with pytest.raises(UserError, match="asks for 680 test images, but there are"):
         evaluate_transport(_subject(image_folder), **SETTINGS | {"num_images": 340})

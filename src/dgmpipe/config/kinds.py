@@ -338,6 +338,15 @@ class WGANGPSettings(PenaltySettings, AdamSettings):
     beta_1: Fraction = documented("of Adam, for both networks", 0)
     beta_2: Fraction = documented("of Adam, for both networks", 0.9)
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.precision == "bfloat16":
+            raise ValueError(
+                "has precision bfloat16, in which its penalty is not computed; use kind: gan with"
+                " objective: wasserstein, constraint: gradient_penalty and critic_batch_norm: false"
+            )
+        return self
+
 
 class AdversarialSettings(AdamSettings, LatentPointSettings, ClippingSettings, PenaltySettings):
     """A GAN of which the choices of Section 5, and some that came after, are settings.

@@ -94,6 +94,8 @@ def points_report(
     margin = 0.15 * (high - low)
     shown = torch.stack([low - margin, high + margin], dim=1).tolist()
     stream = random_stream(seed, "flow report")
+    # What a part of them is taken for is of them all, whatever the order of their file.
+    x = x[torch.randperm(len(x), generator=random_stream(seed, "order of points"))]
     return _report(flow, x, stream, shown, resolution=resolution, num_latent=num_latent)
 
 

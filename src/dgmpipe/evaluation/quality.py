@@ -368,8 +368,9 @@ def _memorisation(nearest: Tensor, test_nearest: Tensor) -> Memorisation:
     test_median = test_nearest[:, 0].quantile(0.5)
     if test_median == 0:
         raise ValueError("most test images are training images; they must be other images")
+    # Both are 0 at a copy of what stands twice in the training images.
     copied, test_copied = (
-        (near < _COPY_RATIO * next_near).double().mean().item()
+        (near <= _COPY_RATIO * next_near).double().mean().item()
         for near, next_near in (nearest.unbind(1), test_nearest.unbind(1))
     )
     return Memorisation(
@@ -448,7 +449,12 @@ def _with_errors(
     real: Tensor,
     real_clusters: Clusters,
 ) -> dict[str, float]:
-    """Return statistics of two samples, (N, ...) and (M, ...), each with its `_standard_error`."""
+    """Return statistics of two samples, (N, ...) and (M, ...), each with its `_standard_error`.
+
+    Of independent points groups are deleted: one by one they would tell nothing of a quantile.
+    """
+    if len(real_clusters.sizes) == len(real):
+        real_clusters = Clusters.independent(len(real))
 
     def values(some: Tensor, others: Tensor) -> Tensor:
         return torch.tensor(list(statistics(some, others).values()), dtype=torch.float64)

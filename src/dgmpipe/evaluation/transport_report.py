@@ -73,8 +73,9 @@ def evaluate_transport(
 def independent_halves(clusters: Clusters, n: int) -> tuple[Tensor, Tensor]:
     """Return the positions of two samples of `n` points, alike and nearly independent.
 
-    They are spread evenly; the first is of the first half of each stratum and the second of its
-    second half, so that only there one cluster can reach from the one into the other.
+    They are spread evenly. The first is of the first half of each stratum and the second of its
+    second half, so that only there one cluster can reach from the one into the other; independent
+    points, whose order may be that of their classes, go to the two in turn.
 
     Raises:
         UserError: If there are fewer than `2 n` points.
@@ -85,6 +86,8 @@ def independent_halves(clusters: Clusters, n: int) -> tuple[Tensor, Tensor]:
     """
     chosen = evenly_spread(2 * n, len(clusters))
     sizes = clusters.strata[chosen].bincount().tolist()
+    if not clusters.adjoining:
+        return chosen[::2], chosen[1::2]
     # The odd one of a stratum is of the first sample and of the second in turn.
     first = torch.cat([2 * torch.arange(size) + s % 2 < size for s, size in enumerate(sizes)])
     return chosen[first], chosen[~first]

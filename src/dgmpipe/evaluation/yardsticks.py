@@ -30,7 +30,8 @@ def joined_at(log_density: np.ndarray, true_log_density: np.ndarray) -> float:
     if moons is None:
         return 1.0
     highest = [int(np.where(moons == moon, log_density, -np.inf).argmax()) for moon in (1, 2)]
-    low, high = log_density.min(), log_density.flat[highest].min()
+    high = log_density.flat[highest].min()
+    low = min(high, log_density[np.isfinite(log_density)].min())  # where it is 0 there is no path
     while high - low > 1e-3:
         level = (low + high) / 2
         regions = ndimage.label(log_density >= level)[0].flat[highest]

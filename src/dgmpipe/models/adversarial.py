@@ -131,7 +131,7 @@ class GradientPenalty(Constraint):
 
     def penalty(self, true: Tensor, generated: Tensor, noise: torch.Generator) -> Tensor:
         share = torch.rand(len(true), 1, 1, 1, generator=noise).to(true)
-        between = torch.lerp(generated, true, share).requires_grad_()
+        between = torch.lerp(generated.to(true), true, share).requires_grad_()
         (slope,) = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)
         return self.weight * (slope.flatten(1).norm(dim=1) - 1).square().mean()
 
