@@ -220,6 +220,24 @@ def test_a_map_has_a_cell_for_each_pair_of_values():
     assert np.isnan(np.asarray(panels(figure)[3].images[0].get_array(), float)).all()
 
 
+def test_a_map_of_equal_numbers_has_one_colour_and_one_tick():
+    table = some_study().assign(width=8, **{"flow.kl": 0.0})
+    figure = draw_map(table=table)
+    shown = panels(figure)[0].images[0]
+    assert (shown.cmap(shown.norm(shown.get_array())) == shown.cmap(0.0)).all()
+    bar = next(axes for axes in figure.axes if axes.get_xlabel() == "kl")
+    assert bar.get_xticks().tolist() == [0]
+
+
+def test_the_bar_of_a_logarithmic_map_has_few_round_ticks():
+    table = pd.concat([some_study().assign(width=width) for width in (8, 16)])
+    figure = draw_map(table=table)
+    figure.draw_without_rendering()
+    bar = next(axes for axes in figure.axes if axes.get_xlabel() == "kl")
+    assert [tick.get_text() for tick in bar.get_xticklabels()] == ["0.01", "0.03", "0.1", "0.3"]
+    assert not bar.xaxis.get_minorticklocs().size
+
+
 def test_a_study_has_a_line_for_each_value_of_a_further_key():
     table = some_study().assign(width=[8, 16] * 6)
     legend = figure_study(

@@ -8,7 +8,13 @@ import pandas as pd
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from dgmpipe.figures.figure_study import in_words, parts_of, require_columns, value_in_words
+from dgmpipe.figures.figure_study import (
+    few_ticks,
+    in_words,
+    parts_of,
+    require_columns,
+    value_in_words,
+)
 from dgmpipe.figures.style import new_figure
 
 __all__ = ["figure_map", "from_files"]
@@ -48,11 +54,13 @@ def figure_map(
         panels = figure.subplots(len(parts), len(measures), squeeze=False)
         for column, measure in zip(panels.T, measures, strict=True):
             means = table.groupby(["model", x, y, *keys])[measure].mean()
-            logarithmic = measure in log_y and means.min() > 0
-            scale = (LogNorm if logarithmic else Normalize)(means.min(), means.max())
+            low, high = means.min(), means.max()
+            logarithmic = measure in log_y and 0 < low < high
+            # Of equal numbers all cells have the colour of the least.
+            scale = (LogNorm if logarithmic else Normalize)(low, high if low < high else low + 1)
             for axes, (label, rows) in zip(column, parts, strict=True):
                 grouped = rows.groupby([y, x])[measure]
-                mean, low, high = (
+                mean, least, most = (
                     f.unstack() for f in (grouped.mean(), grouped.min(), grouped.max())
                 )
                 shown = axes.imshow(mean, origin="lower", aspect="auto", norm=scale, cmap="cividis")
@@ -60,8 +68,8 @@ def figure_map(
                     if np.isnan(value):
                         continue
                     text = f"{value:.2g}"
-                    if low.iat[i, j] < high.iat[i, j]:
-                        text += f"\n{low.iat[i, j]:.2g}–{high.iat[i, j]:.2g}"
+                    if least.iat[i, j] < most.iat[i, j]:
+                        text += f"\n{least.iat[i, j]:.2g}–{most.iat[i, j]:.2g}"
                     dark = scale(value) < 0.5
                     axes.text(
                         j, i, text, ha="center", va="center", fontsize=8,
@@ -70,7 +78,11 @@ def figure_map(
                 axes.set_xticks(range(mean.shape[1]), [value_in_words(v) for v in mean.columns])
                 axes.set_yticks(range(mean.shape[0]), [value_in_words(v) for v in mean.index])
                 axes.set(xlabel=in_words(x), ylabel=in_words(y), title=label)
-            figure.colorbar(shown, ax=column, label=in_words(measure), location="bottom")
+            bar = figure.colorbar(shown, ax=column, label=in_words(measure), location="bottom")
+            if logarithmic:
+                few_ticks(bar.ax.xaxis, means)
+            elif low == high:
+                bar.set_ticks([low])
     return figure
 
 

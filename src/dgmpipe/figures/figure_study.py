@@ -23,6 +23,7 @@ from matplotlib.ticker import (
 from dgmpipe.figures.style import SERIES_COLOURS, SERIES_MARKERS, new_figure
 
 __all__ = [
+    "few_ticks",
     "figure_study",
     "from_files",
     "in_words",
@@ -87,7 +88,7 @@ def figure_study(
                 axes.xaxis.set_minor_formatter(NullFormatter())
             if measure in log_y:
                 axes.set_yscale("log")
-                _few_ticks(axes.yaxis, table[measure])
+                few_ticks(axes.yaxis, table[measure])
             axes.set(xlabel=in_words(x), ylabel=in_words(measure))
             _draw_lines(axes.axhline, table, lines.get(measure, ()))
         _hide(panels.flat[len(measures) :])
@@ -184,7 +185,7 @@ def _figure_of_rows(
             axes.grid(axis="y", linewidth=0.4, alpha=0.5)
             if measure in log_y:
                 axes.set_xscale("log")
-                _few_ticks(axes.xaxis, table[measure])
+                few_ticks(axes.xaxis, table[measure])
             axes.set_xlabel(in_words(measure))
             across_it = _draw_lines(axes.axvline, table, lines.get(measure, ()))
             if across_it:
@@ -205,7 +206,7 @@ def _figure_of_rows(
     return figure
 
 
-def _few_ticks(axis: Axis, values: pd.Series) -> None:
+def few_ticks(axis: Axis, values: pd.Series) -> None:
     """Label a logarithmic axis of few powers of ten by round numbers that keep apart."""
     reach = values.max() / values.min()
     if reach < 100:
