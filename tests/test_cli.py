@@ -24,6 +24,7 @@ from PIL import Image
 import dgmpipe
 from dgmpipe.commands import functions
 from dgmpipe.commands.app import command_pages, main
+from dgmpipe.commands.files import read_picture, read_sample
 from dgmpipe.data import idx
 from dgmpipe.data.mnist import SPLITS
 from dgmpipe.errors import UserError
@@ -247,6 +248,45 @@ def test_a_picture_in_colour_has_its_channels(tmp_path: Path) -> None:
     images = load_model(tmp_path / "vae").sample(2, seed=0)
     assert picture.shape == (8, 24, 3)
     np.testing.assert_allclose(picture[:, 12:], images[1].permute(1, 2, 0), atol=0.003)
+
+
+def test_a_photo_stands_as_it_was_held(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 12), dtype=np.uint8)
+    pixels[:2] = 255
+    Image.fromarray(pixels).save(tmp_path / "upright.png")
+    turned, exif = Image.fromarray(np.rot90(pixels)), Image.Exif()
+    exif[0x0112] = 6  # to be turned to the right by a quarter
+    turned.save(tmp_path / "turned.png", exif=exif)
+    upright, photo = (read_picture(tmp_path / f"{n}.png") for n in ("upright", "turned"))
+    assert np.array_equal(upright, photo)
+
+
+@pytest.mark.parametrize("number", [np.uint8, np.float32])
+def test_colours_may_be_first_or_last(number: type, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 12)).astype(number)
+    np.save(tmp_path / "first.npy", images)
+    np.save(tmp_path / "last.npy", np.moveaxis(images, 1, 3))
+    first, last = (read_sample(tmp_path / f"{n}.npy", "x") for n in ("first", "last"))
+    assert torch.equal(first, last)
+    assert first.shape == (5, 288)
+
+
+def test_a_training_looks_at_points_of_the_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def trained(kind: str, settings: Any, dataset: Any, **_: Any) -> None:
+        seen.append(dataset.held_out(settings.held_out_size, 0, torch.device("cpu")))
+        raise UserError("enough")
+
+    monkeypatch.setattr("dgmpipe.commands.functions.train_model", trained)
+    x = torch.stack([torch.arange(20_000.0), torch.arange(20_000.0) % 7], dim=1)
+    given = x.clone()
+    with pytest.raises(UserError, match="enough"):
+        dgmpipe.train("realnvp", x, tmp_path / "flow")
+    assert seen[0][:, 0].mean() == pytest.approx(10_000, rel=0.05)
+    assert torch.equal(x, given)
 
 
 def test_the_line_of_an_interpolation_ends_at_its_corners(folder: Path) -> None:

@@ -3,6 +3,7 @@ import copy
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -91,6 +92,24 @@ def test_what_a_tiers_file_leaves_at_its_default_is_compared_as_well() -> None:
     assert tier_changes(config, ROOT / "config") == changes
 
 
+@pytest.mark.parametrize("other", ["", "# nothing yet\n", "[1, 2]\n"])
+def test_configs_of_ones_own_are_beside_those_of_the_tiers(other: str, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "config/config.yaml", tmp_path)
+    (tmp_path / "a.yaml").write_text(other, encoding="utf-8")
+    block: dict[str, Any] = {"like": "vae", "latent_dim": 8}
+    mine = {"tier": "mine", "models": {"vae8": block, "wgan_vae": None}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine), encoding="utf-8")
+    config = copy.deepcopy(TIERS["config"])
+    update_config(config, mine)
+    assert tier_changes(config, tmp_path) == []
+    config["models"]["vae8"] = block | {"latent_dim": 16}
+    config["models"]["wgan_vae"] = {"kind": "wgan"}
+    assert tier_changes(config, tmp_path) == [
+        "models.wgan_vae: {'kind': 'wgan'} instead of None",
+        "models.vae8.latent_dim: 16 instead of 8",
+    ]
+
+
 def test_a_tier_of_few_keys_is_compared_with_all_that_it_is_laid_over() -> None:
     config: dict[str, Any] = {}
     for name in ("config", "fashion"):
@@ -151,7 +170,10 @@ def test_every_key_is_explained() -> None:
         assert all(field.description for field in kind.settings.model_fields.values())
 
 
-@pytest.mark.parametrize("name", ["config", "paper", "smoke"])
+CONFIGS = [str(p.relative_to(ROOT / "config")) for p in (ROOT / "config").rglob("*.yaml")]
+
+
+@pytest.mark.parametrize("name", [name.removesuffix(".yaml") for name in CONFIGS])
 def test_the_schema_takes_what_the_check_takes(name: str) -> None:
     config = yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8"))
     jsonschema.validate(config, schema())

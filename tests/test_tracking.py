@@ -41,6 +41,7 @@ from dgmpipe.tracking import runs as tracking
 from dgmpipe.tracking.mlflow_copy import Copy, experiment_name, tracking_uri
 from dgmpipe.tracking.records import Record, is_gone, process_name
 from dgmpipe.tracking.runs import (
+    CONTESTS,
     RunLogger,
     catch_up,
     finish_invocation,
@@ -914,3 +915,23 @@ def test_one_module_alone_imports_mlflow(root: Path) -> None:
             if any(name.split(".")[0] == "mlflow" for name in names):
                 importing.add(path.name)
     assert importing == {"mlflow_copy.py"}
+
+
+@pytest.mark.parametrize(
+    ("family", "model", "params", "competes"),
+    [
+        ("flow", "realnvp", {"data": "moons"}, True),
+        ("flow", "mine", {"data": "points.csv"}, False),
+        ("flow", "realnvp@noise=0.01", {"data": "moons"}, False),
+        ("vae", "vae", {"likelihood": "bernoulli"}, True),
+        ("vae", "dense", {"likelihood": "continuous_bernoulli"}, False),
+        ("gan", "wgan_vae", {}, True),
+        ("gan", "wgan_vae@latent_dim=16", {}, False),
+    ],
+)
+def test_only_what_can_be_compared_competes(
+    family: str, model: str, params: dict[str, Any], competes: bool
+) -> None:
+    (contest,) = (contest for contest in CONTESTS if contest.name == family)
+    record = Record(model, "", "laptop", {"model": model}, "a process", params=params)
+    assert contest.compete(record) == competes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from dgmpipe.arguments import to_tensor
@@ -95,7 +95,8 @@ def read_picture(
             if mode in _DEEP:
                 raise UserError(f"{path} has more than 8 bits a pixel; save it with 8")
             grey = mode in ("1", "L") if shape is None else shape[0] == 1
-            converted = image.convert("L" if grey else "RGB")
+            upright = ImageOps.exif_transpose(image)  # as a telephone says that it was held
+            converted = upright.convert("L" if grey else "RGB")
             if shape is not None and scale:
                 converted = converted.resize((shape[2], shape[1]), Image.Resampling.LANCZOS)
             pixels = np.asarray(converted)
@@ -120,8 +121,9 @@ def read_picture(
 def read_sample(path: Path, name: str) -> Tensor:
     """Return points (N, d) from an array, or from a folder of pictures or of MNIST's files.
 
-    Images of bytes become intensities in [0, 1], and each image is a point of all its pixels. Of
-    MNIST's files it is the test images.
+    Images of bytes become intensities in [0, 1], and each image is a point of all its pixels, one
+    colour after the other, whether the array has colours first or last. Of MNIST's files it is the
+    test images.
 
     Args:
         path: A .npy, .npz or .csv file, or a folder.
@@ -138,6 +140,8 @@ def read_sample(path: Path, name: str) -> Tensor:
         raise UserError(f"{path} must have points, (N, ...), not {tuple(values.shape)}")
     if values.ndim > 2 and values.dtype == torch.uint8:
         values = to_float(values)
+    if values.ndim == 4 and values.shape[3] == 3 != values.shape[1]:
+        values = values.movedim(3, 1)
     return values.reshape(len(values), -1)
 
 

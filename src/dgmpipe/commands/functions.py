@@ -21,6 +21,7 @@ from dgmpipe.commands.files import require_writable
 from dgmpipe.config.kinds import KINDS, FlowSettings
 from dgmpipe.config.read import settings_of, unknown_key
 from dgmpipe.data.datasets import Points
+from dgmpipe.data.mnist import evenly_spread
 from dgmpipe.errors import UserError
 from dgmpipe.evaluation.posterior import PosteriorGrid
 from dgmpipe.models.flow import DIM, Flow
@@ -30,6 +31,7 @@ from dgmpipe.models.image_flow import ImageFlow
 from dgmpipe.models.storage import load_model as load_folder
 from dgmpipe.models.trained import find_model
 from dgmpipe.models.vae import VAE
+from dgmpipe.streams import random_stream
 from dgmpipe.training.run import train_model
 
 __all__ = ["held_out_losses", "interpolate", "likelihood", "posterior", "sample", "train"]
@@ -179,6 +181,10 @@ def train(
     seed = whole_number(seed, "seed", 0)
     _make_folder(folder)
     same = f"{checked.model_dump_json()} {seed}".encode() + x.numpy().tobytes()
+    # Of many held-out points a training looks at the first: of all, whatever their order.
+    held_out = evenly_spread(max(1, len(x) // 5), len(x))
+    order = torch.randperm(len(held_out), generator=random_stream(seed, "order of points"))
+    x = x.index_copy(0, held_out, x[held_out[order]])
     with tempfile.TemporaryDirectory() as temporary, contextlib.redirect_stdout(sys.stderr):
         file = Path(temporary, "points.npy")
         np.save(file, x.numpy())

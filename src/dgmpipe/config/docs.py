@@ -78,6 +78,10 @@ def _sentence(block: type[BaseModel]) -> str:
     return " ".join((block.__doc__ or "").split())
 
 
+def _or_null(block: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [{"type": "null"}, block]}
+
+
 def schema() -> dict[str, Any]:
     """Return the JSON schema of a config: what an editor can know without the rest of the file."""
     definitions: dict[str, Any] = {}
@@ -85,6 +89,9 @@ def schema() -> dict[str, Any]:
     def of(kind: Any) -> dict[str, Any]:
         made = TypeAdapter(kind).json_schema(ref_template="#/$defs/{model}")
         definitions.update(made.pop("$defs", {}))
+        # Laid over another config a block has only what is to be otherwise.
+        for block in (made, *definitions.values()):
+            block.pop("required", None)
         return made
 
     models = []
@@ -110,8 +117,8 @@ def schema() -> dict[str, Any]:
             "type": "object",
             "additionalProperties": {"anyOf": [{"type": "null"}, like, *models]},
         },
-        "sweeps": {"type": "object", "additionalProperties": sweep},
-        "studies": {"type": "object", "additionalProperties": of(Study)},
+        "sweeps": {"type": "object", "additionalProperties": _or_null(sweep)},
+        "studies": {"type": "object", "additionalProperties": _or_null(of(Study))},
         "evaluation": of(Evaluation),
         "cluster": of(Cluster),
     }

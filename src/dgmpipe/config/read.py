@@ -525,7 +525,7 @@ def tier_changes(config: Mapping[str, Any], folder: str | Path) -> list[str]:
 
     folder = Path(folder)
     blocks = (yaml.safe_load(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.yaml")))
-    own = [block for block in blocks if block.get("tier") == config["tier"]]
+    own = [b for b in blocks if isinstance(b, Mapping) and b.get("tier") == config["tier"]]
     if not own:
         return []
     expected = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
@@ -548,11 +548,13 @@ def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], at: str = "
 
 def _additions(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
     """Yield the settings of models that theirs leave at their defaults, and ours do not."""
-    for name in [name for name in theirs if ours.get(name) not in (None, "null")]:
-        settings = KINDS[theirs[name]["kind"]].settings
+    for name, block in theirs.items():
+        if not block or ours.get(name) in (None, "null") or block.get("kind") not in KINDS:
+            continue
+        settings = KINDS[block["kind"]].settings
         defaults = settings.defaults()
         for key, value in ours[name].items():
-            if key in theirs[name] or key in settings.without_effect:
+            if key in block or key in settings.without_effect:
                 continue
             if value != defaults.get(key):
                 yield f"models.{name}.{key}: {value} instead of {defaults.get(key)}"

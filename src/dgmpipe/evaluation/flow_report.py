@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from dgmpipe.data.datasets import Points
+from dgmpipe.data.mnist import evenly_spread
 from dgmpipe.data.moons import MoonsDensity, sample_moons
+from dgmpipe.data.points import load_points
 from dgmpipe.evaluation.flows import (
     density_grid,
     held_out_nll,
@@ -164,6 +166,8 @@ def evaluate_flow(
             **settings,
         )
     else:
-        x = Points(data).held_out(num_held_out, subject.seed, torch.device("cpu"))
+        number = len(load_points(data))
+        x = Points(data).held_out(number, subject.seed, torch.device("cpu"))
+        x = x[evenly_spread(min(num_held_out, len(x)), len(x))]
         arrays, numbers = points_report(flow, x, seed=subject.seed, **settings)
     return {"arrays": arrays, "numbers": numbers}

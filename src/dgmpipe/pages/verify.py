@@ -26,6 +26,8 @@ __all__ = ["TABLES", "Recomputed", "check_sums", "numbers", "opened", "recompute
 # Another processor rounds otherwise, which is far less than what another sample of images or
 # points would change. Numbers without a standard error have to agree to a thousandth.
 ERRORS, SHARE = 0.1, 1e-3
+# These are made of rounding alone, so that no two kinds of processor agree on them.
+_ROUNDED = ("inverse_error", "inverse_error_double")
 # The table that has an evaluation's numbers; those of other evaluations are for studies.
 TABLES = {
     "evaluate_flow": "flows",
@@ -139,7 +141,8 @@ def numbers(tier: Tier) -> dict[str, Evaluation]:
                 continue
             row = tier.row(TABLES[evaluation.name], model=model)
             for column in evaluation.numbers(config, model):
-                if column in COLUMNS and not math.isnan(row.get(column, math.nan)):
+                measured = not math.isnan(row.get(column, math.nan))
+                if column in COLUMNS and column not in _ROUNDED and measured:
                     known[f"{column}/{model}"] = evaluation
     return known
 

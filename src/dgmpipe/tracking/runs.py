@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dgmpipe.tracking.mlflow_copy import Copy
 
 __all__ = [
+    "CONTESTS",
     "RunLogger",
     "catch_up",
     "catch_up_all",
@@ -93,6 +94,8 @@ class _Contest(NamedTuple):
         best: "lowest" or "highest".
         metric: What ranks them while no table has any, after the last step, the lower the better.
         meaning: What the measure is, in words.
+        yardstick: A setting whose values cannot be compared by the measure, with the paper's; none
+            if all can.
     """
 
     name: str
@@ -100,12 +103,24 @@ class _Contest(NamedTuple):
     best: str
     metric: str
     meaning: str
+    yardstick: tuple[str, str] | None = None
+
+    def compete(self, record: Record) -> bool:
+        """Return whether a training competes: none of a sweep's points, nor by another measure."""
+        name, usual = self.yardstick or ("", "")
+        of_sweep = "@" in record.tags["model"]
+        return not of_sweep and (not name or record.params.get(name, usual) == usual)
 
 
-_CONTESTS = (
-    _Contest("flow", "nll", "lowest", "held_out_nll", "negative log-likelihood, eq. (8), in nats"),
+CONTESTS = (
     _Contest(
-        "vae", "log_evidence", "highest", "held_out_negative_elbo", "log p(x) of test images, nats"
+        *("flow", "nll", "lowest", "held_out_nll", "negative log-likelihood, eq. (8), in nats"),
+        yardstick=("data", "moons"),
+    ),
+    _Contest(
+        *("vae", "log_evidence", "highest", "held_out_negative_elbo"),
+        "log p(x) of test images, nats",
+        yardstick=("likelihood", "bernoulli"),
     ),
     _Contest(
         "gan", "energy_distance", "lowest", "energy_distance", "energy distance to test images"
@@ -420,7 +435,7 @@ def catch_up(results: Path, *, ended: str | None = None) -> int:
     completed = [
         (record, copy) for record in records if (copy := _complete(record, measures[record.id]))
     ]
-    for contest in _CONTESTS:
+    for contest in CONTESTS:
         _register_best(contest, completed, measures)
     for tier in {record.tier for record in records}:
         _close_abandoned(tier, results, ended)
@@ -504,7 +519,7 @@ def _register_best(
     of_family = [
         (record, copy)
         for record, copy in completed
-        if copy.has_model and record.tags["family"] == contest.name
+        if copy.has_model and record.tags["family"] == contest.name and contest.compete(record)
     ]
     measure = f"final/{contest.measure}"
     measured = [

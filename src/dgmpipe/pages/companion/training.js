@@ -57,7 +57,7 @@ export function startTraining(header) {
         return { x, y: between(steps, data[k], x, log), stroke: series[k].stroke };
       }),
     });
-    element("training", "seeds").textContent = seeds > 1 ? `Lines are means over ${fewest < seeds ? `${fewest} to ` : ""}${seeds} seeds, bands reach from the lowest seed to the highest.` : "The tier has one seed, so there are no bands; a config with several seeds has them.";
+    element("training", "seeds").textContent = seeds > 1 ? `Lines are means over ${fewest < seeds ? `${fewest} to ` : ""}${seeds} seeds, bands reach from the lowest seed to the highest.` : "These have one seed, so there are no bands; a config with several seeds has them.";
     const lasts = models.map((model) => header.histories.find((history) => history.model === model).steps.at(-1));
     if (new Set(lasts).size > 1) element("training", "seeds").textContent += ` A curve ends with its training: ${models.map((model, k) => `${header.titles[model]} has ${lasts[k].toLocaleString("en")} steps`).join(", ")}.`;
     const values = models.map((model) => `${header.titles[model]} ${short(lastOf(header, model, column))}`).join("; ");
