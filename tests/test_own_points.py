@@ -15,7 +15,7 @@ from dgmpipe.evaluation.flow_report import evaluate_flow, points_report
 from dgmpipe.evaluation.subject import Subject
 from dgmpipe.figures.figure_flow import figure_flow
 from dgmpipe.models.realnvp import RealNVP
-from trainings import train_here
+from trainings import make_up, train_here
 
 POINTS = np.random.default_rng(0).normal([50, -3], [10, 0.2], (500, 2))
 
@@ -82,6 +82,16 @@ def test_the_order_of_points_in_a_file_means_nothing() -> None:
     assert numbers["latent_pvalue"] > 0.05
     assert abs(arrays["batch"][:, 0].mean()) < 0.2
     assert abs(arrays["latent"][:40, 0].mean()) < 0.6
+
+
+def test_of_many_held_out_points_some_of_the_whole_file_are_taken(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(5000, 2))
+    np.save(tmp_path / "points.npy", points[points[:, 0].argsort()])
+    make_up(tmp_path / "model", "realnvp", num_layers=2, width=4)
+    subject = Subject(0, {"data": str(tmp_path / "points.npy")}, tmp_path / "model")
+    arrays = evaluate_flow(subject, num_held_out=200, resolution=20, num_latent=50)["arrays"]
+    assert len(arrays["latent"]) == 200
+    assert abs(arrays["batch"][:, 0].mean()) < 0.2
 
 
 @pytest.mark.parametrize("kind", ["realnvp", "otflow"])

@@ -418,6 +418,24 @@ def test_beside_means_over_seeds_a_number_of_one_has_no_error_of_another_kind(
     assert pm(row["nll"], row["nll_standard_error"]) not in text
 
 
+@pytest.mark.parametrize(
+    ("kind", "likelihood", "words"),
+    [
+        ("vae", "bernoulli", "The likelihood of eq. (4)"),
+        ("vae", "continuous_bernoulli", "With the continuous Bernoulli"),
+        ("flexible_vae", "gaussian", "With a Gaussian likelihood"),
+    ],
+)
+def test_the_caption_of_the_evidence_names_the_likelihood(
+    kind: str, likelihood: str, words: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "results/made-up"
+    write_tier(folder, {"models": {"vae": {"kind": kind, "likelihood": likelihood}}})
+    text = " ".join(write_captions(Tier(folder), TEMPLATES)["vae_evidence"].text.split())
+    starts = ("The likelihood of eq. (4)", "With the continuous Ber", "With a Gaussian")
+    assert [start for start in starts if start in text] == [s for s in starts if s in words]
+
+
 def test_a_training_that_was_left_over_is_none_of_the_tiers(tmp_path: Path) -> None:
     folder = tmp_path / "results/made-up"
     write_tier(folder)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psutil
@@ -94,8 +94,7 @@ class _Contest(NamedTuple):
         best: "lowest" or "highest".
         metric: What ranks them while no table has any, after the last step, the lower the better.
         meaning: What the measure is, in words.
-        yardstick: A setting whose values cannot be compared by the measure, with the paper's; none
-            if all can.
+        usual: Settings that a training has to have, as with others it has another measure.
     """
 
     name: str
@@ -103,24 +102,30 @@ class _Contest(NamedTuple):
     best: str
     metric: str
     meaning: str
-    yardstick: tuple[str, str] | None = None
+    usual: Mapping[str, str] = MappingProxyType({})
 
     def compete(self, record: Record) -> bool:
-        """Return whether a training competes: none of a sweep's points, nor by another measure."""
-        name, usual = self.yardstick or ("", "")
-        of_sweep = "@" in record.tags["model"]
-        return not of_sweep and (not name or record.params.get(name, usual) == usual)
+        """Return whether a training competes: no point of a sweep does, nor by another measure."""
+        has_usual = (record.params.get(key, value) == value for key, value in self.usual.items())
+        return "@" not in record.tags["model"] and all(has_usual)
 
 
 CONTESTS = (
     _Contest(
-        *("flow", "nll", "lowest", "held_out_nll", "negative log-likelihood, eq. (8), in nats"),
-        yardstick=("data", "moons"),
+        "flow",
+        "nll",
+        "lowest",
+        "held_out_nll",
+        "negative log-likelihood, eq. (8), in nats",
+        {"data": "moons"},
     ),
     _Contest(
-        *("vae", "log_evidence", "highest", "held_out_negative_elbo"),
+        "vae",
+        "log_evidence",
+        "highest",
+        "held_out_negative_elbo",
         "log p(x) of test images, nats",
-        yardstick=("likelihood", "bernoulli"),
+        {"likelihood": "bernoulli"},
     ),
     _Contest(
         "gan", "energy_distance", "lowest", "energy_distance", "energy distance to test images"
