@@ -1,8 +1,9 @@
 """Measure everything, and write docs/benchmarks.md with its figures: `make bench`.
 
-    python benchmarks/bench.py [steps] [profiles] [energy] [startup] [workflow]
+    python benchmarks/bench.py [steps] [gpu] [profiles] [energy] [startup] [workflow]
 
-measures what is named, or all, into results/benchmarks/, and writes the page from what is there.
+measures what is named, or all (`gpu` where there is one), into results/benchmarks/, and writes the
+page from what is there.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import startup
 import steps
 import workflow
 from dgmpipe.jobs import provenance
+from dgmpipe.jobs.gpus import count_gpus
 
 ROOT = Path(__file__).parent.parent
 MEASURED = ROOT / "results/benchmarks"
@@ -29,6 +31,7 @@ CORES = os.cpu_count() or 1
 SECTIONS: dict[str, Callable[[], pd.DataFrame]] = {
     "workflow": workflow.measure,
     "steps": lambda: pd.concat(steps.measure(n, side_by_side=CORES) for n in sorted({1, CORES})),
+    **({"gpu": steps.measure_gpu} if count_gpus() else {}),
     "profiles": profiles.measure,
     "energy": lambda: energy.measure(CORES),
     "startup": startup.measure,

@@ -37,6 +37,13 @@ Hours of one core that the trainings of `config/paper.yaml` take at these speeds
 out. With {cores} cores, side by side, {wall:.1f} hours.
 
 """
+GPU = f"""\
+## A training step on a GPU
+
+The same steps on a {{gpu}}, {ROUNDS} rounds of half a second each, in turn. Batches of 64 images
+do not fill such a GPU: a step takes as long as the processor takes to hand it its operations.
+
+"""
 PROFILES = """\
 ## Where the milliseconds of a step go
 
@@ -64,6 +71,7 @@ def write(measured: Path, docs: Path) -> None:
     """Write the page from the tables in `measured`, beside each a text file with its machine."""
     sections = {
         "steps": _steps,
+        "gpu": _gpu,
         "profiles": _profiles,
         "energy": _energy,
         "startup": _startup,
@@ -111,6 +119,19 @@ def _steps(table: pd.DataFrame, figures: Path) -> str:
         axes.legend(title="dotted: target")
         picture = _save(figure, figures, "bench_steps")
     return STEPS + markdown(rows) + picture + "\n" + _paper_tier(table)
+
+
+def _gpu(table: pd.DataFrame, _: Path) -> str:
+    rows = [
+        {
+            "model": TITLES[row.model],
+            "textbook, ms": f"{row.textbook_ms:.2f}",
+            "ours, ms": f"{row.ours_ms:.2f}",
+            "ratio": f"**{row.ratio:.2f}**",
+        }
+        for row in table.itertuples()
+    ]
+    return GPU.format(gpu=table.gpu[0]) + markdown(rows)
 
 
 def _paper_tier(table: pd.DataFrame) -> str:

@@ -1,6 +1,6 @@
 """Milliseconds a training step, the textbook's and ours, and the speed of a matrix product.
 
-    python benchmarks/steps.py KIND textbook|ours     or     python benchmarks/steps.py product
+    python benchmarks/steps.py KIND textbook|ours [DEVICE]  or  python benchmarks/steps.py product
 
 answers seconds on its stdin with milliseconds a step within them, or with GFLOP/s.
 """
@@ -36,6 +36,26 @@ def measure(threads: int, side_by_side: int) -> pd.DataFrame:
             together = threads == 1 and side_by_side > 1
             rows[-1]["side_by_side"] = _side_by_side(model, side_by_side) if together else math.nan
     return pd.DataFrame(rows)
+
+
+def measure_gpu() -> pd.DataFrame:
+    """Return a row a model, with medians over rounds on the GPU in which both steps take turns."""
+    import torch
+
+    if not torch.cuda.is_available():
+        sys.exit("error: PyTorch sees no GPU here; leave out: gpu")
+    rows = []
+    for model in OF_THE_PAPER:
+        print(f"{model}, on the GPU", flush=True)
+        with (
+            Worker(__file__, model, "textbook", "cuda") as textbook,
+            Worker(__file__, model, "ours", "cuda") as ours,
+        ):
+            pairs = [(textbook.measure(0.5), ours.measure(0.5)) for _ in range(ROUNDS + 1)][1:]
+        plain, fast = (statistics.median(values) for values in zip(*pairs, strict=True))
+        ratio = statistics.median(a / b for a, b in pairs)
+        rows.append({"model": model, "textbook_ms": plain, "ours_ms": fast, "ratio": ratio})
+    return pd.DataFrame(rows).assign(gpu=torch.cuda.get_device_name())
 
 
 def _compare(model: str, threads: int, product: Worker) -> dict[str, float]:
@@ -84,7 +104,7 @@ def paper_config() -> Config:
     return read_config(yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8")))
 
 
-def build_step(kind: str, version: str) -> Callable[[], Any]:
+def build_step(kind: str, version: str, device: str = "cpu") -> Callable[[], Any]:
     """Return a function that does one step with the paper's settings, data loader included."""
     import torch
 
@@ -101,22 +121,30 @@ def build_step(kind: str, version: str) -> Callable[[], Any]:
     images = torch.randint(256, (10_000, 28, 28), dtype=torch.uint8)
     labels = torch.randint(10, (10_000,))
     if version == "textbook":
-        plain = textbook.build(kind, config)
+        plain = textbook.build(kind, config).to(device)
         batches = {
             "points": lambda: textbook.moons(size),
             "images": lambda: textbook.images(images, labels, size),
             "labelled images": lambda: textbook.digits(images, labels, size),
         }[data]()
+        if device != "cpu":
+            batches = (_moved(batch, device) for batch in batches)
         return lambda: plain.step(batches, noise)
     keep_freed_memory()
     task = task_class(kind)
-    ours = task(task.build(config), config)
+    ours = task(task.build(config).to(device), config)
+    images, labels = images.to(device), labels.to(device)
     batches = {
-        "points": lambda: MoonsBatches(0.05, size, noise, torch.device("cpu")),
+        "points": lambda: MoonsBatches(0.05, size, noise, torch.device(device)),
         "images": lambda: ImageBatches(images, size, noise),
         "labelled images": lambda: LabelledBatches(images, labels, size, noise),
     }[data]()
     return lambda: ours.step(batches, noise)
+
+
+def _moved(batch: Any, device: str) -> Any:
+    """Move a batch, or each of its parts."""
+    return tuple(x.to(device) for x in batch) if isinstance(batch, tuple) else batch.to(device)
 
 
 def _gflop(model: str) -> float:
@@ -130,11 +158,15 @@ def _gflop(model: str) -> float:
 
 
 def _milliseconds(step: Callable[[], Any], seconds: float) -> float:
+    import torch
+
     count, begin = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - begin) < seconds or not count:
+    while time.perf_counter() - begin < seconds or not count:
         step()
         count += 1
-    return elapsed / count * 1e3
+    if torch.cuda.is_initialized():  # a GPU lags behind
+        torch.cuda.synchronize()
+    return (time.perf_counter() - begin) / count * 1e3
 
 
 def main() -> None:

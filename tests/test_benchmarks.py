@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import energy
 import page
 import profiles
 import roofline
+import steps
 import workflow
 
 
@@ -79,14 +81,35 @@ def test_the_page_has_each_table_that_was_measured(tmp_path: Path) -> None:
     ]
     pd.DataFrame([row | model for model in models]).to_csv(measured / "steps.csv")
     (measured / "steps.txt").write_text("a machine")
+    on_gpu = {"model": "wgan", "textbook_ms": 9.0, "ours_ms": 6.0, "ratio": 1.5, "gpu": "H100"}
+    pd.DataFrame([on_gpu]).to_csv(measured / "gpu.csv")
+    (measured / "gpu.txt").write_text("another")
     page.write(measured, docs)
     text = (docs / "benchmarks.md").read_text()
     assert "| OT-Flow | 1 |" in text
     assert "4, met" in text
     assert "2.5, missed" in text
     assert "Measured on a machine." in text
+    assert "same steps on a H100, 7 rounds" in text
+    assert "| WGAN | 9.00 | 6.00 | **1.50** |" in text
+    assert "Measured on another." in text
     assert "energy" not in text
     assert (docs / "figures/bench_steps.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["textbook", "ours"])
+@pytest.mark.parametrize("kind", ["realnvp", "vae", "classifier"])
+@pytest.mark.parametrize("device", ["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+def test_a_measured_step_is_one_on_that_device(kind: str, version: str, device: str) -> None:
+    losses = steps.build_step(kind, version, device)()
+    assert all(loss.device.type == device and loss.isfinite() for loss in losses.values())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_its_benchmark_says_what_to_do() -> None:
+    with pytest.raises(SystemExit, match="PyTorch sees no GPU here; leave out: gpu"):
+        steps.measure_gpu()
 
 
 def test_a_roofline_counts_the_operations_of_a_step_forward_and_backward() -> None:
