@@ -144,7 +144,7 @@ def build_step(kind: str, version: str, device: str = "cpu") -> Callable[[], Any
 
 def _moved(batch: Any, device: str) -> Any:
     """Move a batch, or each of its parts."""
-    return tuple(x.to(device) for x in batch) if isinstance(batch, tuple) else batch.to(device)
+    return [x.to(device) for x in batch] if isinstance(batch, list) else batch.to(device)
 
 
 def _gflop(model: str) -> float:

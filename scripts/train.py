@@ -1,9 +1,11 @@
 from dgmpipe.jobs.job import job
 
 with job(snakemake.log[0], snakemake.threads):
+    import json
     from pathlib import Path
 
     from dgmpipe.config import read_config
+    from dgmpipe.files import write_json
     from dgmpipe.plan.released import (
         find_released,
         provenance_of,
@@ -63,4 +65,6 @@ with job(snakemake.log[0], snakemake.threads):
                 start=begin,
                 on_evaluation=logger.log_row,
             )
+            time = json.loads((folder / "time.json").read_text(encoding="utf-8"))
+            write_json(time | {"device": logger.device}, folder / "time.json")
         logger.log_files(snakemake.output)

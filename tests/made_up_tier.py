@@ -138,6 +138,7 @@ def _tables(config: Config, draw: Any) -> dict[str, pd.DataFrame]:
             draw,
         ),
     }
+    tables["training_times"].insert(2, "device", "cpu")
     tables["vae_evidence"]["samples"] = 0
     tables["generator_differences"] = pd.DataFrame(
         {"seed": seed, "first": a, "second": b, "difference": 0.25, "standard_error": 0.0123}
@@ -169,7 +170,7 @@ def _tables(config: Config, draw: Any) -> dict[str, pd.DataFrame]:
     keys = {
         "flows": ["model"], "generators": ["model"], "vae_evidence": ["model"],
         "generator_differences": ["first", "second"], "class_histograms": ["model", "digit"],
-        "training_times": ["model"], "otflow_inverse_error": ["model", "rk4_steps"],
+        "training_times": ["model", "device"], "otflow_inverse_error": ["model", "rk4_steps"],
     }  # fmt: skip
     for name, of_rows in keys.items():
         tables[f"{name}_summary"] = summarise_seeds(tables[name], of_rows)

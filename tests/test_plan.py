@@ -364,6 +364,9 @@ def test_the_hours_of_a_plan_follow_from_earlier_trainings(tmp_path: Path) -> No
     summary = {"kind": "vae", "hyperparameters": {"steps": 1000}}
     (folder / "summary.json").write_text(json.dumps(summary))
     assert training_seconds(config, tmp_path)["vae"] == pytest.approx(2000 * 100 / 1000)
+    on_gpu = {"processor_seconds": 9, "device": "cuda:0 (NVIDIA H200)"}
+    (folder / "time.json").write_text(json.dumps(on_gpu))
+    assert training_seconds(config, tmp_path)["vae"] == pytest.approx(2000 * 30 / 1000)
 
 
 def test_a_thousand_points_are_planned_in_seconds() -> None:

@@ -20,6 +20,7 @@ from dgmpipe.pages.exhibit import training_row
 from dgmpipe.plan.released import (
     FILES,
     find_released,
+    provenance_of,
     release,
     require_released,
     take_released,
@@ -57,7 +58,7 @@ def results(root: Path, tmp_path: Path) -> Path:
         for name in FILES[2:]:
             (trained / name).write_text("{}")
         status = "RUNNING" if model == "dcgan_vae" else "FINISHED"
-        tags = {"git.commit": "c0ffee", "git.dirty": "false", "machine": "a Cray"}
+        tags = {"git.commit": "c0ffee", "git.dirty": "false", "machine": "a Cray", "device": "cpu"}
         record = {
             "status": status,
             "started": 1_000_000,
@@ -109,7 +110,31 @@ def test_the_memory_of_a_training_is_not_that_of_the_job_that_copies_it(
     )
     assert found["memory_mb"].tolist() == pytest.approx([56.9, math.nan], nan_ok=True)
     assert found["processor_seconds"].tolist() == [3600, 3600]
+    assert found["device"].tolist() == ["cpu", "cpu"]
     assert "released" not in found
+
+
+def test_a_released_training_says_on_which_devices_it_was_trained(
+    results: Path, tmp_path: Path
+) -> None:
+    record = json.loads((results / "runs/vae_seed_0.json").read_text())
+    record["tags"]["device"] = "cuda:1 (NVIDIA H200), cpu"
+    (results / "runs/vae_seed_0.json").write_text(json.dumps(record))
+    write_json(
+        {"model": "vae", "seed": 0, "hyperparameters": {"steps": 60}},
+        results / "models/vae/seed_0/summary.json",
+    )
+    write_json({"processor_seconds": 3.0}, results / "models/vae/seed_0/time.json")
+    (source,) = release(results, ["vae"], tmp_path / "released")
+    assert provenance_of(source)["device"] == "cuda:1 (NVIDIA H200), cpu"
+    take_released(source, tmp_path / "copied")
+    (tmp_path / "job.tsv").write_text("max_rss\n900\n")
+    files = {"summaries": "summary.json", "times": "time.json"}
+    found = training_times(
+        {key: [str(tmp_path / "copied" / name)] for key, name in files.items()}
+        | {"benchmarks": [str(tmp_path / "job.tsv")]}
+    )
+    assert found["device"].tolist() == ["NVIDIA H200, cpu"]
 
 
 def test_snapshots_are_released_of_the_shown_seed_alone(

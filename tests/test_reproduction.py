@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from dgmpipe.config import read_config
+from dgmpipe.pages import statements
 from dgmpipe.pages.claims import OPEN, PUBLISHED, against_the_published, verdict
 from dgmpipe.pages.deviations import Deviation
 from dgmpipe.pages.reproduction import write_pages
@@ -42,7 +43,14 @@ class _Tier:
         return self._results[keys.get("rk4_steps", keys["model"])]
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        return self._results[table]
+        if table != "training_times":
+            return self._results[table]
+        return [
+            {"model": key.removesuffix(" time"), "device": "cpu"}
+            | {"milliseconds_per_step": 1000 * time["processor_seconds"] / time["steps"]}
+            for key, time in self._results.items()
+            if key.endswith(" time")
+        ]
 
     def arrays(self, model: str, name: str) -> dict[str, np.ndarray]:
         return self._results[f"{model} {name}"]
@@ -577,3 +585,29 @@ def test_statements_about_weights_count_those_of_the_models() -> None:
         assert f"has {text} weights" in statement.paper
     (fewer,) = (s for s in STATEMENTS if "orders of magnitude" in s.paper)
     assert fewer.ours(SimpleNamespace()) == ("10^2.2 times", True)
+
+
+def _time(model: str, seed: int, device: str, milliseconds: float) -> dict[str, Any]:
+    return {
+        "model": model, "seed": seed, "device": device, "milliseconds_per_step": milliseconds,
+        "steps": 10,
+    }  # fmt: skip
+
+
+def test_times_of_a_processor_are_not_compared_with_those_of_a_gpu(tmp_path: Path) -> None:
+    rows = [_time("vae", 0, "cpu", 20), _time("dcgan_random", 0, "cpu", 40)]
+    rows += [_time("vae", 1, "NVIDIA H200", 6), _time("dcgan_random", 1, "NVIDIA H200", 11)]
+    rows += [_time("dcgan_random", 2, "NVIDIA H200", 13), _time("dcgan_vae", 0, "cpu", 50)]
+    rows += [_time("dcgan_vae", 1, "NVIDIA H200, cpu", 30)]
+    (tmp_path / "tables").mkdir()
+
+    def of(rows: list[dict[str, Any]]) -> dict[str, float]:
+        pd.DataFrame(rows).to_csv(tmp_path / "tables/training_times.csv")
+        tier = Tier(tmp_path, seeds=[0])
+        return statements._milliseconds_a_step(tier, "vae", "dcgan_random", "dcgan_vae")
+
+    assert of(rows) == {"vae": 20, "dcgan_random": 40, "dcgan_vae": 50}
+    rows.append(_time("dcgan_vae", 2, "NVIDIA H200", 9))
+    assert of(rows) == {"vae": 6, "dcgan_random": 12, "dcgan_vae": 9}
+    with pytest.raises(FileNotFoundError, match="no device has trained all of vae, dcgan_random"):
+        of(rows[1:3])

@@ -417,6 +417,17 @@ def test_a_training_that_is_continued_continues_its_run(tier: str, end: str) -> 
     assert first.data.tags["mlflow.parentRunId"] == parent.info.run_id
 
 
+def test_a_training_that_is_continued_on_another_device_has_both(tier: str) -> None:
+    for device in ("cpu", "cpu", "mps", "cpu"):
+        logger = _logger(tier, device=device)
+        logger.__enter__()
+        logger.__exit__(Interrupted)
+    assert logger.device == "cpu, mps"
+    _train(_logger(tier))
+    (run,) = _runs(tier)
+    assert run.data.tags["device"] == "cpu, mps"
+
+
 def test_only_an_interrupted_training_of_the_same_key_is_continued(tier: str) -> None:
     _train(_logger(tier))
     _train(_logger(tier))  # made anew

@@ -108,7 +108,8 @@ def judge(files: Files) -> pd.DataFrame:
 def training_times(files: Files) -> pd.DataFrame:
     """Return a row a training: its processor time first, as wall-clock time counts other jobs too.
 
-    A released training has no memory: its job has copied it.
+    A released training has no memory: its job has copied it. Devices are without their number; one
+    that was continued on another has both.
 
     Args:
         files: `summaries`, `times` and `benchmarks` of the same trainings.
@@ -123,6 +124,7 @@ def training_times(files: Files) -> pd.DataFrame:
         row = {
             "model": summary["model"],
             "seed": summary["seed"],
+            "device": re.sub(r"cuda:\d+ \((.*?)\)", r"\1", time.pop("device", "cpu")),
             "milliseconds_per_step": 1000 * time["processor_seconds"] / steps,
             "steps": steps,
             "processor_seconds": time["processor_seconds"],

@@ -1,6 +1,8 @@
 """The quantitative statements of the paper, each with its criterion and what it comes to here."""
 
 import math
+import statistics
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -368,10 +370,10 @@ class _Race(NamedTuple):
 
 def _race(tier: Tier, kind: str) -> _Race:
     level = _decreasing(tier, f"{kind}_random")[-1]
+    milliseconds = _milliseconds_a_step(tier, "vae", f"{kind}_random", f"{kind}_vae")
 
     def steps_and_seconds(model: str, steps: float) -> tuple[float, float]:
-        times = tier.row("training_times", model=model)
-        return steps, steps * times["processor_seconds"] / times["steps"]
+        return steps, steps * milliseconds[model] / 1000
 
     def reached(model: str) -> tuple[tuple[float, float], bool]:
         steps = tier.history(model)["step"]
@@ -379,11 +381,34 @@ def _race(tier: Tier, kind: str) -> _Race:
         first = float(there.iloc[0] if len(there) else steps.iloc[-1])
         return steps_and_seconds(model, first), there.empty
 
-    vae, steps = tier.row("training_times", model="vae"), tier.history(f"{kind}_vae")["step"]
+    steps = tier.history(f"{kind}_vae")["step"]
     slow, _ = reached(f"{kind}_random")
     fast, never = reached(f"{kind}_vae")
     interval = steps_and_seconds(f"{kind}_vae", float(steps[steps > 0].min()))
-    return _Race(level, slow, fast, never, interval, (vae["steps"], vae["processor_seconds"]))
+    vae = steps_and_seconds("vae", tier.row("training_times", model="vae")["steps"])
+    return _Race(level, slow, fast, never, interval, vae)
+
+
+def _milliseconds_a_step(tier: Tier, *models: str) -> dict[str, float]:
+    """Return each model's processor time a step, the mean of its trainings on one device.
+
+    The device is the one with most trainings of those that all of the models have been on: what a
+    seed took on a GPU says nothing beside what another model took on a processor.
+    """
+    trained = [row for row in tier.rows("training_times") if row["model"] in models]
+    devices = Counter(row["device"] for row in trained)
+    for device, _ in devices.most_common():
+        times = {
+            model: [
+                row["milliseconds_per_step"]
+                for row in trained
+                if (row["model"], row["device"]) == (model, device)
+            ]
+            for model in models
+        }
+        if all(times.values()):
+            return {model: statistics.fmean(values) for model, values in times.items()}
+    raise FileNotFoundError(f"no device has trained all of {', '.join(models)}")
 
 
 def _won(share: float, slow: float, fast: float, interval: float, never: bool) -> Effect:

@@ -156,6 +156,7 @@ COLUMNS: dict[str, Column] = {
     "met": Column("met"),
     "reason": Column("because"),
     # Trainings
+    "device": Column("device"),
     "steps": Column("steps"),
     "parts": Column("parts"),
     "processor_seconds": Column("processor time", "s"),

@@ -565,7 +565,14 @@ def _times(config: Config) -> list[Exhibit]:
                 "benchmarks": [f"benchmarks/train/{m}_seed_{s}.tsv" for m, s in timed],
             },
         ),
-        *_summary(config, dict(timed), "training_times", "Time and memory of the trainings", GANS),
+        *_summary(
+            config,
+            dict(timed),
+            "training_times",
+            "Time and memory of the trainings",
+            GANS,
+            ("model", "device"),
+        ),
     ]
 
 

@@ -35,6 +35,8 @@ __all__ = [
 
 ABOUT = "released.json"
 FILES = ("model.safetensors", "history.csv", "snapshots.npz", "summary.json", "time.json")
+# What a run in MLflow says of where a training comes from.
+_ORIGIN = ("git.commit", "git.dirty", "machine", "device")
 
 
 def find_released(key: str, folder: Path = RELEASED) -> Path | None:
@@ -115,7 +117,7 @@ def provenance_of(source: Path) -> dict[str, str]:
     """Return the tags of a released training that say where it comes from."""
     about = json.loads((source / ABOUT).read_text(encoding="utf-8"))
     return {
-        **{name: about[name] for name in ("git.commit", "git.dirty", "machine")},
+        **{name: about[name] for name in _ORIGIN},
         "dgmpipe.released": str(about["started"]),
     }
 
@@ -165,6 +167,8 @@ def release(results: Path, models: list[str], folder: Path = RELEASED) -> list[P
         target.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             shutil.copyfile(source / name, target / name)
+        time = json.loads((source / "time.json").read_text(encoding="utf-8"))
+        write_json(time | {"device": record["tags"]["device"]}, target / "time.json")
         if seed != config.shown_seed:
             _write_no_snapshots(target / "snapshots.npz")
         start = config.models[model].start
@@ -178,7 +182,7 @@ def release(results: Path, models: list[str], folder: Path = RELEASED) -> list[P
                 "sha256": _digest(target / FILES[0]),
                 "license": "MIT",
                 "started": record["started"],
-                **{name: record["tags"][name] for name in ("git.commit", "git.dirty", "machine")},
+                **{name: record["tags"][name] for name in _ORIGIN},
             },
             target / ABOUT,
         )

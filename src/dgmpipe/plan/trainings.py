@@ -173,7 +173,8 @@ def _milliseconds_a_step(results: Path) -> dict[str, float]:
             time = json.loads(path.read_text(encoding="utf-8"))
             summary = json.loads((path.parent / "summary.json").read_text(encoding="utf-8"))
             steps = summary["hyperparameters"]["steps"]
-            found[summary["kind"]] = 1000 * time["processor_seconds"] / steps
+            if time.get("device", "cpu") == "cpu":
+                found[summary["kind"]] = 1000 * time["processor_seconds"] / steps
         except (OSError, ValueError, KeyError):
             continue
     return found

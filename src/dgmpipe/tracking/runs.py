@@ -217,10 +217,17 @@ class RunLogger:
         self.failed = warned or not self._at_once
         if before and before.may_be_continued_by(record):
             record.id, record.started, record.samples = before.id, before.started, before.samples
+            devices = [*before.tags["device"].split(", "), self.device]
+            record.tags["device"] = ", ".join(dict.fromkeys(devices))
         self._write()
         self._ended = start_heartbeat(self._path)
         self._tell(lambda copy: None)
         return self
+
+    @property
+    def device(self) -> str:
+        """Where the training takes place; of one that was continued elsewhere all, in turn."""
+        return self._record.tags["device"]
 
     def _tell(self, action: Callable[["Copy"], None]) -> None:
         """Do something to the run in MLflow; the first failure is a warning, then nothing is done.
