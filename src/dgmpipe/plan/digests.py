@@ -122,7 +122,24 @@ def _meaning(path: Path, training: bool) -> bytes:
         return path.read_bytes()
     lines = enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
     for_users = {number for number, line in lines if line.endswith(_FOR_USERS)}
-    return ast.unparse(_Stripped(training, for_users).visit(_parse(path))).encode()
+    return _written(_Stripped(training, for_users).visit(_parse(path))).encode()
+
+
+def _written(node: Any) -> str:
+    """Return a syntax tree as text, the same one from every version of Python.
+
+    `ast.unparse` quotes in another way since 3.12, and `ast.dump` names fields that are empty.
+    """
+    if isinstance(node, list):
+        return f"[{', '.join(map(_written, node))}]"
+    if not isinstance(node, ast.AST):
+        return ascii(node)
+    fields = (
+        f"{name}={_written(value)}"
+        for name, value in ast.iter_fields(node)
+        if isinstance(node, ast.Constant) or (value is not None and value != [])
+    )
+    return f"{type(node).__name__}({', '.join(fields)})"
 
 
 def _parse(path: Path) -> ast.Module:
@@ -166,11 +183,10 @@ class _Stripped(ast.NodeTransformer):
                 argument.annotation = None
         return self.generic_visit(node)
 
-    def generic_visit(self, node: Any) -> Any:
-        super().generic_visit(node)
-        if getattr(node, "body", None) == []:
-            node.body = [ast.Pass()]
-        return node
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        """Leave out empty pieces, which Python 3.12 puts behind a width that is computed."""
+        node.values = [piece for piece in node.values if getattr(piece, "value", None) != ""]
+        return self.generic_visit(node)
 
     def visit_Import(self, node: ast.Import) -> ast.AST | None:
         return None if _is_own(node.names[0].name) else node
