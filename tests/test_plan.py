@@ -563,7 +563,7 @@ def test_a_digest_does_not_depend_on_where_the_file_is(tmp_path: Path) -> None:
 
 
 # What versions of Python are known to take apart or to write in different ways.
-THROUGH_THE_VERSIONS = '''\
+THROUGH_THE_VERSIONS = """\
 import math
 
 
@@ -581,7 +581,7 @@ async def pair(a: int, /, *rest: int, b: dict = {}, **more: int) -> str:
 @math.cached
 class Empty(dict, metaclass=type):
     size: int = 3
-'''
+"""
 
 
 def test_a_digest_is_the_same_in_every_version_of_python(tmp_path: Path) -> None:

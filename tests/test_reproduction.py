@@ -56,7 +56,7 @@ class _Tier:
         return self._results[f"{model} {name}"]
 
     def history(self, model: str) -> pd.DataFrame:
-        distances = self._results[model]
+        distances = self._results.get(f"{model} curve", self._results[model])
         return pd.DataFrame({"step": range(len(distances)), "energy_distance": distances})
 
 
@@ -378,7 +378,8 @@ class _Absent(_Tier):
             raise FileNotFoundError from error
 
     def history(self, model: str) -> pd.DataFrame:
-        if not isinstance(self._results.get(model), list):  # the model may have a row in a table
+        curve = self._results.get(f"{model} curve", self._results.get(model))
+        if not isinstance(curve, list):  # the model may have a row in a table
             raise FileNotFoundError(model)
         return super().history(model)
 
@@ -498,13 +499,18 @@ def test_means_stand_beside_the_published_generators(
         seed: {"dcgan_random": {"energy_distance": distance, "standard_error": 0.002}}
         for seed, distance in enumerate(distances)
     }
+    # Of ten evaluations the last two are late, of four the last one.
+    results[0]["dcgan_random curve"] = [9.0] * 8 + [0.5, 0.3]
+    if 1 in results:
+        results[1]["dcgan_random curve"] = [9.0, 8.0, 7.0, 0.7]
+    late = "0.500 (0.300 to 0.700)" if 1 in results else "0.400 (0.300 to 0.500)"
     page = _page(tmp_path, monkeypatch, _Seeds("laptop", results))
     assert "Against the published generators" not in page
     page = _page(tmp_path, monkeypatch, _Seeds("paper", results))
     (row,) = page["Against the published generators"]
     assert PUBLISHED["dcgan_random"] == (0.174, 0.008)
     assert row[:4] == ["DCGAN", "0.1740 ± 0.0080", mean, interval]
-    assert row[-1] == expected
+    assert row[-2:] == [late, expected]
 
 
 @pytest.mark.parametrize(

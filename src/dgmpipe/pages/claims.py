@@ -50,6 +50,7 @@ PUBLISHED_HEAD = [
     "95% interval",
     "error within a training",
     "deviation between trainings",
+    "late in training",
     "at most the published",
 ]
 _OF_THE_PAPER: dict[Decision, str] = {"for": "reproduced", "against": "not reproduced"}
@@ -223,7 +224,8 @@ def against_the_published(tier: Tier, configs: Path) -> list[list[str]]:
 
     Returns:
         Title, published distance, mean of ours over the seeds, its interval, errors within a
-        training and between trainings, and the verdict. No row of a model that is not computed.
+        training and between trainings, median and range late in the trainings, and the verdict. No
+        row of a model that is not computed.
     """
     if tier.name != "paper":
         return []
@@ -253,10 +255,25 @@ def against_the_published(tier: Tier, configs: Path) -> list[list[str]]:
                 "–" if len(effects) == 1 else f"{ends[0]:.3f} to {ends[1]:.3f}",
                 f"{pooled.within:.4f}",
                 "–" if len(effects) == 1 else f"{pooled.between:.4f}",
+                _late(tier, model),
                 verdict(decide(pooled), len(effects), "paper"),
             ]
         )
     return rows
+
+
+def _late(tier: Tier, model: str) -> str:
+    """Return the median and range of the distances in the last fifth of a model's trainings."""
+
+    def last_fifth(of_seed: Tier) -> pd.Series:
+        curve = of_seed.history(model)["energy_distance"]
+        return curve.iloc[-max(len(curve) // 5, 1) :]
+
+    curves = of_seeds(last_fifth, tier)
+    if not curves:
+        return "–"
+    late = pd.concat(curves.values())
+    return f"{late.median():.3f} ({late.min():.3f} to {late.max():.3f})"
 
 
 def _with_starts(tier: Tier, model: str) -> Iterator[str]:
