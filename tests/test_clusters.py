@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import calibration
+from dgmpipe.errors import UserError
 from dgmpipe.evaluation.differences import (
     contributions_as_arrays,
     generator_differences,
     load_contributions,
 )
+from dgmpipe.evaluation.subject import Subject
 from dgmpipe.files import save_arrays
 from dgmpipe.statistics.clusters import Clusters
 from dgmpipe.statistics.energy import (
@@ -113,6 +115,26 @@ def test_too_few_blocks_have_no_error() -> None:
         assert math.isnan(clusters.variance_of_mean(values))
         assert clusters.variance_by_deletion(lambda kept: values[:2]).isnan().all()
     assert Clusters.in_order(8, 3).variance_of_mean(values) > 0
+
+
+@pytest.mark.parametrize(
+    ("n", "length", "strata", "longest"),
+    [(40, 14, 1, 13), (40, 125, 2, 6), (41, 7, 2, 6), (3, 2, 1, 1), (8, 9, 1, 2)],
+)
+def test_too_few_blocks_of_test_images_get_a_sentence(
+    n: int, length: int, strata: int, longest: int
+) -> None:
+    subject = Subject(0, {}, clusters={"length": length, "strata": strata})
+    remedy = f"set its length to {longest} or less"
+    with pytest.raises(UserError, match=f"runs of {length} .* {n} in {strata} parts.* {remedy}"):
+        subject.test_clusters(n)
+    most = Clusters.in_order(n, longest, strata=strata)
+    assert Subject(0, {}, clusters={"length": longest, "strata": strata}).test_clusters(n)
+    if n > 3:
+        x, y = (torch.randn(size, 3) for size in (20, n))
+        assert math.isfinite(energy_distance(x, y, y_clusters=most).standard_error)
+        one_more = Clusters.in_order(n, longest + 1, strata=strata)
+        assert math.isnan(energy_distance(x, y, y_clusters=one_more).standard_error)
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,7 @@ def test_moons_of_any_width_are_joined_where_their_half_circles_are(noise: float
         assert (one == other != 0) == expected
 
 
+@pytest.mark.filterwarnings("error")
 def test_where_a_density_underflows_there_is_no_path() -> None:
     learned = _two_hills(0.5)
     expected = joined_at(learned, _two_hills(0.2))

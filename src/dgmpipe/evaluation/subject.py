@@ -8,10 +8,14 @@ from torch import Tensor, nn
 
 from dgmpipe.data.batches import to_float
 from dgmpipe.data.images import load_images
+from dgmpipe.errors import UserError
 from dgmpipe.models.storage import load_model
 from dgmpipe.statistics.clusters import Clusters
 
 __all__ = ["Subject"]
+
+# With fewer nothing is left of a part without a block and the two beside it, and its variance.
+_FEWEST_BLOCKS = 4
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,22 @@ class Subject:
         return load_images(self.images, split)
 
     def test_clusters(self, num_images: int) -> Clusters:
-        """Return which of all test images depend on one another."""
-        return Clusters.in_order(num_images, **self.clusters)
+        """Return which of all test images depend on one another.
+
+        Raises:
+            UserError: If there are too few blocks for a standard error.
+        """
+        clusters = Clusters.in_order(num_images, **self.clusters)
+        smallest = num_images // self.clusters["strata"]
+        longest = max((smallest - 1) // (_FEWEST_BLOCKS - 1), 1)
+        if clusters.adjoining and self.clusters["length"] > longest:
+            raise UserError(
+                f"config: data.images.test_clusters takes runs of {self.clusters['length']} test"
+                f" images together, of which there are {num_images} in {self.clusters['strata']}"
+                f" parts; a standard error takes {_FEWEST_BLOCKS} runs of each part: set its length"
+                f" to {longest} or less, or its strata to 1"
+            )
+        return clusters
 
     def intensities(self, split: str) -> Tensor:
         """Return the images of a split as floats in [0, 1], (N, H, W) or (N, 3, H, W)."""

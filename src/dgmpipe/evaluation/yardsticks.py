@@ -31,6 +31,8 @@ def joined_at(log_density: np.ndarray, true_log_density: np.ndarray) -> float:
         return 1.0
     highest = [int(np.where(moons == moon, log_density, -np.inf).argmax()) for moon in (1, 2)]
     high = log_density.flat[highest].min()
+    if np.isneginf(high):  # a moon without any density
+        return 0.0
     low = min(high, log_density[np.isfinite(log_density)].min())  # where it is 0 there is no path
     while high - low > 1e-3:
         level = (low + high) / 2
