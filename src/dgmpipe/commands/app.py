@@ -3,6 +3,7 @@
 import errno
 import functools
 import io
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -76,6 +77,18 @@ class OneSentence(click.Group):
         except (UserError, ValueError) as error:
             _fail(str(error))
         sys.exit(status if isinstance(status, int) else 0)
+
+
+class _Rate(click.FloatRange):
+    """A number in a range, in which click takes nan to be, as it is neither too small nor large."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, context: click.Context | None
+    ) -> float:
+        rate = super().convert(value, param, context)
+        if math.isnan(rate):
+            self.fail(f"nan is not in the range {self._describe_range()}.", param, context)
+        return rate
 
 
 def _fail(reason: str, status: int = 2) -> NoReturn:
@@ -372,7 +385,7 @@ _FLOWS = [name for name, kind in KINDS.items() if kind.family == "flow"]
 @click.option("--batch-size", type=_COUNT, default=256, show_default=True, help="In points.")
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=_Rate(0, 1, min_open=True),
     default=0.001,
     show_default=True,
     help="Of Adam.",
