@@ -49,6 +49,8 @@ ADDED = {
     "continuous": {"kind": "vae", "steps": 1, "likelihood": "continuous_bernoulli", "width": 6},
 }
 
+OWN_MEAN, OWN_DEVIATION = torch.tensor([1000.0, 0.02]), torch.tensor([50.0, 0.5])
+
 
 def _randomise(network: nn.Module) -> None:
     """Give a network such weights as a training may, batch norms and all."""
@@ -94,6 +96,9 @@ def _tier(
         for seed in seeds:
             network = build_model(settings.kind, hyperparameters)
             _randomise(network)
+            if model == "own":
+                network.mean.copy_(OWN_MEAN)
+                network.deviation.copy_(OWN_DEVIATION)
             at = folder / f"models/{model}/seed_{seed}"
             save_weights(network, at / "model.safetensors")
             parameters = sum(p.numel() for p in network.parameters())
@@ -229,6 +234,49 @@ def test_flows_agree_with_torch(opened: Page, folder: Path, model: str, directio
         _assert_agrees(
             _ask(opened, model, "return m.flow.logProb(p)", points), flow.log_prob(points)
         )
+
+
+def test_the_planes_of_a_flow_of_other_data_are_where_these_are(
+    watched: Watched, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = OWN_MEAN + OWN_DEVIATION * torch.randn(400, 2)
+    np.savetxt(tmp_path / "points.csv", points, delimiter=",")
+    own = ADDED["standardised"] | {"data": str(tmp_path / "points.csv")}
+    monkeypatch.setitem(ADDED, "own", own)
+    page_file = tmp_path / "page.html"
+    page_file.write_text(_tier(tmp_path, image_folder, ["realnvp", "own"]), encoding="utf-8")
+    watched.open(page_file.as_uri())
+    page, part = watched.page, watched.page.locator("#flows")
+
+    def probe(flow: str) -> list[float]:
+        part.locator("[data-name=flow]").select_option(flow)
+        title = {"own": "own", "realnvp": "Real NVP"}[flow]
+        shown = part.locator("[data-name=shown]")
+        page.wait_for_function(
+            """title => ["shown", "progress"]
+                .map((name) => document.querySelector(`#flows [data-name=${name}]`).textContent)
+                .every((text, k) => (k ? text === "" : text.startsWith(title)))""",
+            arg=title,
+        )
+        found = re.search(r"at x = \((.*?), (.*?)\)", shown.text_content() or "")
+        return [float(number.replace("\u2212", "-")) for number in found.groups()]
+
+    part.scroll_into_view_if_needed()
+    assert probe("realnvp") == [0, 1]
+    x, y = probe("own")
+    assert abs(x - 1000) < 300
+    assert abs(y) < 3
+    colours = """canvas => {
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return new Set(new Uint32Array(data.buffer)).size;
+    }"""
+    plane = part.locator("[data-name=density-plane]")
+    assert plane.locator("canvas").evaluate(colours) > 50
+    plane.locator(".u-over").press("ArrowRight")
+    assert 1 < probe("own")[0] - x < 50
+    assert probe("realnvp") != [x, y]
+    assert max(map(abs, probe("realnvp"))) < 3
+    assert watched.complaints == []
 
 
 def test_the_moons_agree_with_torch(opened: Page) -> None:

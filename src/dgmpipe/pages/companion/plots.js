@@ -48,6 +48,7 @@ export function makePlane(parent, { x, y, xLabel, yLabel, label, paint, onPoint,
   const plot = new uPlot(options, [x, [null, null]], parent);
   const redraw = () => plot.redraw(false, true);
   const rescale = () => plot.setData([x, [null, null]]);
+  const resize = () => plot.setSize(sizeOf(parent, x, y, largest));
   plot.ctx.canvas.setAttribute("aria-hidden", "true");
   const over = plot.over;
   const describe = (text) => over.setAttribute("aria-label", text);
@@ -69,16 +70,17 @@ export function makePlane(parent, { x, y, xLabel, yLabel, label, paint, onPoint,
   over.addEventListener("keydown", (event) => {
     if (onKey?.(event)) event.preventDefault();
   });
-  new ResizeObserver(() => plot.setSize(sizeOf(parent, x, y, largest))).observe(parent);
+  new ResizeObserver(resize).observe(parent);
   redraws.add(redraw);
-  return { redraw, rescale, describe, unit: () => (plot.bbox.width / (x[1] - x[0])) / devicePixelRatio };
+  return { redraw, rescale, resize, describe, unit: () => (plot.bbox.width / (x[1] - x[0])) / devicePixelRatio };
 }
 
-/** As wide as there is place for, and as high as equal units along both axes need. */
+/** As wide as there is place for, and as high as equal units along both axes need, within limits. */
 function sizeOf(parent, x, y, largest) {
   const width = Math.max(200, Math.min(parent.clientWidth, largest));
   const inner = width - AXES.left - AXES.margin;
-  return { width, height: Math.round((inner * (y[1] - y[0])) / (x[1] - x[0])) + AXES.bottom + AXES.margin };
+  const share = Math.min(Math.max((y[1] - y[0]) / (x[1] - x[0]), 0.5), 1.25);
+  return { width, height: Math.round(inner * share) + AXES.bottom + AXES.margin };
 }
 
 function penOf(plot) {

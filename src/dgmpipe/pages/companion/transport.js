@@ -6,7 +6,8 @@ import { cells, colour, makeCurves, makePlane, shade, short } from "./plots.js";
 import { clamp, element, fillChoice, fromAddress, inSlices, moveByKey, oncePerFrame, pair, say, signed, toAddress, whenSeen } from "./state.js";
 
 const WAY = 3.2; // half the side of the plane of the way
-const DATA = { x: [-1.7, 2.7], y: [-1.3, 1.8] };
+const MOONS = { x: [-1.7, 2.7], y: [-1.3, 1.8] };
+const MOONS_DENSITY = 1.4; // what is painted darkest
 const CLOUD = 500;
 const DENSITY_CELLS = [96, 68];
 const STEPS = [1, 2, 4, 8, 16, 32, 64];
@@ -24,6 +25,9 @@ export function startFlows(models, flows, inverseErrors) {
     density: start.density in STATES_SHOWN ? start.density : "learned",
     probe: [0, 1],
   };
+  // The ranges of the two planes, which follow the data of the flow that is chosen.
+  const onWay = { x: [-WAY, WAY], y: [-WAY, WAY] };
+  const onData = { x: [...MOONS.x], y: [...MOONS.y] };
   const cache = new Map();
   const flow = () => flows.get(state.model.name);
   const clouds = () => remembered("cloud", () => normalPoints(CLOUD, 2, randomStream(7)).map((z) => flow().states(z)));
@@ -36,27 +40,26 @@ export function startFlows(models, flows, inverseErrors) {
   }
 
   const way = makePlane(element("flows", "plane"), {
-    x: [-WAY, WAY],
-    y: [-WAY, WAY],
+    ...onWay,
     xLabel: "first coordinate",
     yLabel: "second coordinate",
     label: "A cloud on its way from the Gaussian to the data. Arrow keys move the point, page keys the slider.",
     paint: paintWay,
     onPoint(x, y, phase) {
       if (phase !== "down" && phase !== "move") return;
-      state.point = [clamp(x, -WAY, WAY), clamp(y, -WAY, WAY)];
+      state.point = [clamp(x, ...onWay.x), clamp(y, ...onWay.y)];
       update();
     },
     onKey(event) {
       const by = { PageUp: 1, PageDown: -1 }[event.key];
       if (by) state.at = clamp(state.at + by, 0, last());
-      else if (!moveByKey(state.point, event, WAY)) return false;
+      else if (!moveWithin(state.point, event, onWay, 1 / 64)) return false;
       update();
       return true;
     },
   });
   const density = makePlane(element("flows", "density-plane"), {
-    ...DATA,
+    ...onData,
     xLabel: "x₁",
     yLabel: "x₂",
     label: "Density of the data. Arrow keys move the pointer.",
@@ -66,11 +69,45 @@ export function startFlows(models, flows, inverseErrors) {
       update();
     },
     onKey(event) {
-      if (!moveByKey(state.probe, event, 3, 0.05)) return false;
+      if (!moveWithin(state.probe, event, onData, 1 / 88)) return false;
       update();
       return true;
     },
   });
+
+  /** Where the data are: the moons, or of other data what the flow makes, and a tenth around it. */
+  function dataRange() {
+    if (state.model.noise) return MOONS;
+    return remembered("range", () => {
+      const ends = clouds().map((states) => states[states.length - 1]);
+      const range = (d) => {
+        const values = ends.map((end) => end[d]);
+        const [low, high] = [Math.min(...values), Math.max(...values)];
+        const margin = (high - low) / 10;
+        return [low - margin, high + margin];
+      };
+      return { x: range(0), y: range(1) };
+    });
+  }
+
+  /** Fit the planes to the data of the flow, and the points that are shown to the planes. */
+  function fit() {
+    const data = dataRange();
+    for (const d of ["x", "y"]) {
+      onData[d].splice(0, 2, ...data[d]);
+      const ends = state.model.noise ? [] : data[d];
+      onWay[d].splice(0, 2, Math.min(-WAY, ...ends), Math.max(WAY, ...ends));
+    }
+    for (const [point, ranges] of [[state.point, onWay], [state.probe, onData]]) {
+      [ranges.x, ranges.y].forEach(([low, high], d) => {
+        if (point[d] < low || point[d] > high) point[d] = (low + high) / 2;
+      });
+    }
+    for (const plane of [way, density]) {
+      plane.rescale();
+      plane.resize();
+    }
+  }
 
   /** The states from z to x through the point, which is z or, backward, x. */
   function path() {
@@ -96,7 +133,7 @@ export function startFlows(models, flows, inverseErrors) {
 
   function paintDensity(pen) {
     const picture = densityPicture();
-    if (picture) pen.picture(picture, DATA.x, DATA.y, true);
+    if (picture) pen.picture(picture, onData.x, onData.y, true);
     pen.handle(state.probe, colour("text"));
   }
 
@@ -106,14 +143,16 @@ export function startFlows(models, flows, inverseErrors) {
       const [columns, rows] = DENSITY_CELLS;
       const found = { learned: new Float64Array(columns * rows), true: new Float64Array(columns * rows), done: false };
       const { name, noise } = state.model;
+      const { x: x0, y: y0 } = dataRange();
       inSlices(columns * rows, (k) => {
-        const x = [cell(DATA.x, k % columns, columns), cell(DATA.y, Math.floor(k / columns), rows)];
+        const x = [cell(x0, k % columns, columns), cell(y0, Math.floor(k / columns), rows)];
         found.learned[k] = flows.get(name).logProb(x);
         found.true[k] = noise ? moonsLogProb(x, noise) : NaN;
       }, {
         progress: (share) => (element("flows", "progress").textContent = share < 1 ? `${Math.round(100 * share)}%` : ""),
         done() {
           found.done = true;
+          found.darkest = noise ? MOONS_DENSITY : Math.exp(found.learned.reduce((a, b) => Math.max(a, b)));
           update();
         },
       });
@@ -123,7 +162,7 @@ export function startFlows(models, flows, inverseErrors) {
     const rgb = (name) => colour(name).match(/\w\w/g).map((part) => parseInt(part, 16));
     return cells(...DENSITY_CELLS, (i, j) => {
       const k = j * DENSITY_CELLS[0] + i;
-      if (state.density !== "difference") return shade(Math.exp(values[state.density][k]) / 1.4, rgb("data"));
+      if (state.density !== "difference") return shade(Math.exp(values[state.density][k]) / values.darkest, rgb("data"));
       // Where neither has any mass, nobody cares for the quotient.
       const weight = clamp(8 * Math.max(Math.exp(values.learned[k]), Math.exp(values.true[k])), 0, 1);
       const difference = values.learned[k] - values.true[k];
@@ -194,6 +233,7 @@ export function startFlows(models, flows, inverseErrors) {
     const options = element("flows", "density").options;
     for (const option of options) option.disabled = option.value !== "learned" && !state.model.noise;
     if (!state.model.noise) element("flows", "density").value = state.density = "learned";
+    fit();
     inverse();
     update();
   }
@@ -232,6 +272,14 @@ export function startFlows(models, flows, inverseErrors) {
     update();
   });
   whenSeen("flows", choose);
+}
+
+/** Move a point by the arrow keys, by a share of the ranges, beyond which it does not go. */
+function moveWithin(point, event, { x, y }, share) {
+  const by = [0, 0];
+  if (!moveByKey(by, event, 1, share)) return false;
+  [x, y].forEach(([low, high], d) => (point[d] = clamp(point[d] + by[d] * (high - low), low, high)));
+  return true;
 }
 
 function cell([low, high], k, count) {
