@@ -139,19 +139,3 @@ def test_training_learns_digits_and_what_is_none(
         ]
     assert max(rejected[:2]) < 0.2
     assert min(rejected[2:]) > 0.95
-
-
-@pytest.mark.slow
-def test_a_training_continued_from_its_checkpoint_is_the_same(
-    images: Tensor, labels: Tensor, tmp_path: Path
-) -> None:
-    # A checkpoint of step 100 remains of the first training; the second does just the last steps.
-    whole, continued = _task(), _task()
-    history = _train(images, labels, tmp_path, whole)
-    steps = []
-    step = continued.step
-    continued.step = lambda *args: steps.append(0) or step(*args)
-    assert _train(images, labels, tmp_path, continued) == history
-    assert len(steps) == 20
-    for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(tensor, continued.model.state_dict()[name]), name
