@@ -36,6 +36,14 @@ def test_trainings_share_a_gpu_only_when_all_are_taken() -> None:
 
 
 @pytest.mark.usefixtures("three_gpus")
+def test_single_precision_is_that_on_a_gpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # as torch has it
+    choose_device("auto")
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.usefixtures("three_gpus")
 def test_a_gpu_is_free_again_when_its_process_has_ended(tmp_path: Path) -> None:
     def choose_in_a_process() -> int:
         pid = os.fork()

@@ -25,6 +25,8 @@ def choose_device(name: str, *, trainings_per_gpu: int = 1) -> torch.device:
     Raises:
         UserError: If the device is unknown or not on this machine.
     """
+    # What a config calls float32 is no less on a GPU, whose convolutions would round to ten bits.
+    torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
         return _free_gpu(trainings_per_gpu) if torch.cuda.is_available() else torch.device("cpu")
     if name == "mps" and not torch.backends.mps.is_available():
