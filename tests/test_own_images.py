@@ -305,9 +305,11 @@ def test_other_content_is_other_data(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slowest
 def test_a_workflow_of_coloured_images(tmp_path: Path, archive: Path) -> None:
+    images = {"name": "rectangles", "md5": None, "archive": str(archive)}
+    images["test_clusters"] = {"length": 1, "strata": 1}
     overlay = {
         "tier": "rectangles",
-        "data": {"images": {"name": "rectangles", "md5": None, "archive": str(archive)}},
+        "data": {"images": images},
         "models": dict.fromkeys(["realnvp", "otflow", "wgan_random", "wgan_vae", "classifier"])
         | {"vae": SMALL, "dcgan_random": None, "dcgan_vae": GAN},
         "evaluation": {

@@ -62,7 +62,7 @@ class Subject:
                 f"config: data.images.test_clusters takes runs of {self.clusters['length']} test"
                 f" images together, of which there are {num_images} in {self.clusters['strata']}"
                 f" parts; a standard error takes {_FEWEST_BLOCKS} runs of each part: set its length"
-                f" to {longest} or less, or its strata to 1"
+                f" to {longest} or less, to 1 if the images are independent"
             )
         return clusters
 
