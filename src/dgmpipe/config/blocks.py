@@ -44,8 +44,8 @@ class TestClusters(Block):
 
     length: Count = documented(
         "test images whose writer may be the same follow one another, at most so many; standard"
-        " errors are for blocks of that length (docs/errors.md), 1 for independent images; without"
-        " three blocks a part there are no errors",
+        " errors are for blocks of that length (docs/errors.md), 1 for independent images; a part"
+        " has to have four",
         1,
     )
     strata: Count = documented(
