@@ -40,8 +40,7 @@ out. With {cores} cores, side by side, {wall:.1f} hours.
 GPU = f"""\
 ## A training step on a GPU
 
-The same steps on a {{gpu}}, {ROUNDS} rounds of half a second each, in turn. Batches of 64 images
-do not fill such a GPU: a step takes as long as the processor takes to hand it its operations.
+The same steps on a {{gpu}}, {ROUNDS} rounds of half a second each, in turn.
 
 """
 PROFILES = """\

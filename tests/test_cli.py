@@ -511,7 +511,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("train", "realnvp", "ragged.csv"), "row 2 has 1 columns, the first has 2"),
     (("train", "realnvp", "a.npy", "--steps", "0"), "0 is not in the range 1<=x<=10000000"),
     (("train", "realnvp", "a.npy", "--learning-rate", "0"), "0.0 is not in the range 0<x<=1"),
-    (("train", "realnvp", "a.npy", "--learning-rate", "nan"), "nan is not in the range 0<x<=1"),
+    (("train", "realnvp", "a.npy", "--learning-rate", "nan"), "nan is not a number"),
     (
         ("train", "realnvp", "a.npy", "--set", "bins=3"),
         "unknown key 'bins' at realnvp; the allowed",

@@ -40,7 +40,6 @@ def test_single_precision_is_that_on_a_gpu_too(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # as torch has it
     choose_device("auto")
     assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
 
 
 @pytest.mark.usefixtures("three_gpus")

@@ -87,7 +87,7 @@ class _Rate(click.FloatRange):
     ) -> float:
         rate = super().convert(value, param, context)
         if math.isnan(rate):
-            self.fail(f"nan is not in the range {self._describe_range()}.", param, context)
+            self.fail("nan is not a number", param, context)
         return rate
 
 
