@@ -81,7 +81,9 @@ images, by 10,000 images, beside those of the tier `paper`: the verdict is by th
 the statement that ours is at most as far from the data. The published number is of one training,
 by the same estimator; its error over images is behind ±. Late in training: median and range over
 the evaluations in the last fifth of all trainings, by the fewer images of these. It says how far
-the last step, whose generator counts, is a matter of luck.
+the last step, whose generator counts, is a matter of luck, of which [gans.md](gans.md) has more.
+For the published training it is by its log, whose statistic is another one: its range may be
+compared with its median, but the medians not with ours.
 
 """
 CRITERIA = """
