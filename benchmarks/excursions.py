@@ -89,8 +89,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--every", type=int, default=EVERY)
     arguments = parser.parse_args()
-    if arguments.steps < LEFT_OUT + arguments.every:
-        parser.error(f"--steps must be {LEFT_OUT:,} more than --every, as the first are left out")
+    if not 1 <= arguments.every <= arguments.steps - LEFT_OUT:
+        parser.error(f"--every must be 1 to --steps less the {LEFT_OUT:,} that are left out")
     data, cpu = Images(arguments.images), torch.device("cpu")
     held_out = data.held_out(HELD_OUT, 0, cpu)
     torch.set_flush_denormal(True)
